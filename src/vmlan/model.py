@@ -177,11 +177,15 @@ HOST_SIDE = "host"
 
 @dataclass(frozen=True)
 class PingCheck:
-    """`source` pings `target` (a machine's name or an address); the result must be as expected."""
+    """`source` pings `target` (a machine's name or an address); the result must be as expected.
+
+    `via` names the network whose address of a target machine is meant, where it has several.
+    """
 
     target: str
     source: str
     reachable: bool = True
+    via: str | None = None
     hint: str = ""
 
 

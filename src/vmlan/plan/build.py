@@ -1,0 +1,109 @@
+"""Lab + Facts → Plan. The same two always give the same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vmlan.errors import RequestError
+from vmlan.model import Lab, Place
+from vmlan.plan import machines, networks
+from vmlan.plan import topology as topo
+from vmlan.plan.facts import Facts
+from vmlan.plan.steps import Command, MakeFolder, Plan, Space, Start, StartKeeper, Step
+
+#: A user namespace that maps one user, and namespaces of its own for mounts, processes and, later,
+#: networks (unshare(1)). The child is PID 1: when it dies, the kernel ends every process in there.
+NAMESPACES = (
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--mount-proc",
+    "--kill-child",
+)
+
+
+def plan(lab: Lab, facts: Facts) -> Plan:
+    """Everything that brings this lab up on this host. Raises `RequestError` for what cannot be."""
+    if lab.host.place is not Place.PRIVATE:
+        raise RequestError("place: host is not in this version")
+    links = topo.survey(lab)
+    steps = tuple(_steps(lab, links, facts))
+    _unique(steps)
+    return Plan(steps, tuple(_notes(lab, facts)))
+
+
+def _steps(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[Step]:
+    layout = facts.layout
+    yield MakeFolder("folder run", "the lab's folder: gone when the lab ends", layout.run)
+    yield StartKeeper(
+        "keeper",
+        "the lab's first process, in namespaces of its own: no root, and when it ends, everything in it ends",
+        (*NAMESPACES, *facts.keeper, str(layout.keeper)),
+        layout.keeper,
+        layout.keeper_log,
+    )
+    yield MakeFolder("folder net", "the network namespaces' files", layout.net)
+    yield from networks.host_side(lab, links, facts)
+    yield from _network_folders(lab, links, facts)
+    yield from networks.uplink(lab, facts)
+    for network in lab.networks:
+        yield from networks.network(lab, network, links, facts)
+    for machine in lab.machines:
+        yield from machines.files(lab, machine, links, facts)
+    for machine in lab.machines:
+        yield machines.start(machine, links, facts)
+    yield from _publish(lab, facts)
+
+
+def _network_folders(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[Step]:
+    layout = facts.layout
+    if lab.host.uplink.value != "none":
+        name = {"simulated": "outside", "internet": "uplink"}[lab.host.uplink.value]
+        yield MakeFolder(f"folder {name}", "what the way out writes", layout.network(name))
+    if links.leases:
+        yield MakeFolder("folder names", "the machines' names, watched by dnsmasq", layout.names)
+    for name in links.leases:
+        yield MakeFolder(f"folder net {name}", f"{name}'s leases", layout.network(name))
+        yield MakeFolder(
+            f"folder reservations {name}",
+            f"{name}'s reservations, watched by dnsmasq",
+            layout.network(name) / "reservations",
+        )
+
+
+def _publish(lab: Lab, facts: Facts) -> Iterator[Step]:
+    """A port of this machine, led into the lab: QEMU listens inside it, so its `hostfwd` alone is not enough."""
+    inside = facts.layout.net / Space.HOST.value
+    for forward in topo.published(lab):
+        name = f"{forward.protocol}-{forward.bind}-{forward.host_port}"
+        proto = forward.protocol.upper()
+        yield Start(
+            f"publish {name}",
+            f"port {forward.host_port} of {forward.bind} on this machine leads to the guest's {forward.guest_port}",
+            f"publish-{name}",
+            Command(
+                (
+                    "socat",
+                    f"{proto}4-LISTEN:{forward.host_port},bind={forward.bind},reuseaddr,fork",
+                    f"EXEC:nsenter --net={inside} socat STDIO {proto}4\\:127.0.0.1\\:{forward.host_port}",
+                ),
+                space=Space.LAB,
+            ),
+            facts.layout.run / f"publish-{name}.log",
+        )
+
+
+def _notes(lab: Lab, facts: Facts) -> Iterator[str]:
+    for machine in lab.machines:
+        yield from machines.notes(machine, facts)
+    if any(getattr(network, "nat", False) for network in lab.networks) and not lab.host.forwarding:
+        yield "nat: is on, but host.forwarding is off: nothing will pass through the host side"
+
+
+def _unique(steps: tuple[Step, ...]) -> None:
+    """Step ids are how a running lab is compared with its file."""
+    ids = [step.id for step in steps]
+    assert len(ids) == len(set(ids)), sorted(id for id in ids if ids.count(id) > 1)

@@ -1,0 +1,181 @@
+"""A plan as text: for people to read, and as a bash script that makes the same lab without vmlan.
+
+Both are written from the very steps that `up` runs, by the same function, so they cannot differ.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmlan.plan.build import NAMESPACES
+from vmlan.plan.layout import Layout
+from vmlan.plan.steps import (
+    Command,
+    Interfaces,
+    MakeFolder,
+    Plan,
+    Run,
+    Start,
+    StartKeeper,
+    Step,
+    WriteFile,
+    batches,
+    ip_batch,
+    spaced,
+)
+
+#: Longer command lines are broken before each option (columns).
+_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """What is printed for the steps that run as one: why, and the shell lines."""
+
+    ids: tuple[str, ...]
+    reason: str
+    shell: str
+
+
+def paragraphs(plan: Plan, layout: Layout, name: str | None = None) -> list[Paragraph]:
+    """The plan, a paragraph for each thing that runs; only those about `name`, if given.
+
+    `name` is a machine or a network. In a batch, the other lines of that batch are left out.
+    """
+    steps = tuple(step for step in plan.steps if name is None or _is_about(step, name))
+    return [
+        Paragraph(
+            tuple(step.id for step in group),
+            "" if isinstance(group[0], Interfaces) else group[0].reason,
+            shell(group, layout),
+        )
+        for group in batches(steps)
+    ]
+
+
+def names(plan: Plan) -> set[str]:
+    """What `paragraphs` can be asked about."""
+    found = {word for step in plan.steps for word in _names(step)}
+    return found - {"run", "net"}
+
+
+def _names(step: Step) -> Iterator[str]:
+    _, _, rest = step.id.partition(" ")
+    for word in rest.split():
+        yield word.partition(".")[0]
+    if isinstance(step, Interfaces):
+        yield from (line.rpartition(" master ")[2] for line in step.lines if " master " in line)
+
+
+def _is_about(step: Step, name: str) -> bool:
+    return name in _names(step)
+
+
+def text(plan: Plan, layout: Layout, name: str | None = None) -> str:
+    """The plan for reading: each command with its reason above it."""
+    blocks = [
+        f"# {paragraph.reason}\n{paragraph.shell}" if paragraph.reason else paragraph.shell
+        for paragraph in paragraphs(plan, layout, name)
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def shell(group: tuple[Step, ...], layout: Layout) -> str:
+    """The shell lines that do what these steps do (they run as one: see `batches`)."""
+    match group[0]:
+        case MakeFolder(path=path):
+            return f"mkdir -p -m 700 {_quote(path)}"
+        case WriteFile(path=path, text=content):
+            return f"cat > {_quote(path)} {_here(content)}" if content else f": > {_quote(path)}"
+        case StartKeeper(argv=argv, log=log):
+            return f"{_wrapped(argv)} 2> {_quote(log)} &"
+        case Run(command=command):
+            return _command(command, layout)
+        case Interfaces():
+            return _command(ip_batch(tuple(step for step in group if isinstance(step, Interfaces))), layout)
+        case Start(command=command, log=log):
+            return f"{_wrapped(spaced(command, layout.net))} \\\n    < /dev/null > {_quote(log)} 2>&1 &"
+    raise AssertionError(group[0])
+
+
+def _command(command: Command, layout: Layout) -> str:
+    line = _wrapped(spaced(command, layout.net))
+    return f"{line} {_here(command.stdin)}" if command.stdin else line
+
+
+def _here(content: str) -> str:
+    end = "END"
+    while end in content.splitlines():
+        end += "_"
+    return f"<<'{end}'\n{content}{'' if content.endswith(chr(10)) else chr(10)}{end}"
+
+
+def _quote(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _wrapped(argv: tuple[str, ...]) -> str:
+    """The command line, broken before each option where it is long."""
+    line = shlex.join(argv)
+    if len(line) <= _WIDTH:
+        return line
+    lines: list[str] = []
+    for word in map(shlex.quote, argv):
+        if lines and (not word.startswith("-") or word == "-") and len(lines[-1]) + len(word) < _WIDTH:
+            lines[-1] += f" {word}"
+        elif lines and len(lines[-1]) + len(word) + 1 < 40:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return " \\\n    ".join(lines)
+
+
+def script(plan: Plan, layout: Layout, lab: str, version: str) -> str:
+    """A bash script that makes the same lab without vmlan, and ends it on Ctrl-C.
+
+    Its own shell is the lab's first process, where vmlan has its keeper.
+    """
+    run = _quote(layout.run)
+    inside = "\n\n".join(_script_paragraphs(plan, layout))
+    return f"""\
+#!/bin/bash
+# The lab "{lab}" without vmlan (written by vmlan {version}): needs no root; Ctrl-C ends it.
+set -eu
+if [ -e {run} ]; then
+  echo {run} "is there already: is the lab running? (vmlan down ends it)" >&2
+  exit 2
+fi
+trap 'rm -rf -- {run}' EXIT
+mkdir -p -m 700 {run}
+
+# {_reason(plan)}
+{shlex.join(NAMESPACES)} bash -eu /dev/fd/3 3<<'LAB'
+trap 'exit 130' INT TERM HUP
+
+{inside}
+
+echo "the lab is up; Ctrl-C ends it"
+wait
+LAB
+"""
+
+
+def _reason(plan: Plan) -> str:
+    return next(step.reason for step in plan.steps if isinstance(step, StartKeeper))
+
+
+def _script_paragraphs(plan: Plan, layout: Layout) -> Iterator[str]:
+    for group in batches(plan.steps):
+        step = group[0]
+        if isinstance(step, StartKeeper):
+            continue
+        comment = "" if isinstance(step, Interfaces) else f"# {step.reason}\n"
+        body = shell(group, layout)
+        if isinstance(step, Run) and step.creates:
+            body = f"[ -e {_quote(step.creates)} ] || {body}"
+        if isinstance(step, Start) and step.ready:
+            body += f"\nuntil [ -e {_quote(step.ready)} ]; do kill -0 $! || exit 3; sleep 0.02; done"
+        yield comment + body

@@ -1,0 +1,108 @@
+"""Where each file of a lab is. Pure: nothing here looks at the disk.
+
+RUN/                    gone when the lab ends
+  journal               what was done, in order (host.journal)
+  keeper.sock           the keeper listens here; keeper.log
+  net/host net/outside  the lab's network namespaces (bind mounts, seen only inside the lab)
+  hosts  resolv.conf    what the host side sees as /etc/hosts and /etc/resolv.conf
+  names/NETWORK         names and addresses, for dnsmasq (hostsdir)
+  net-NETWORK/          dnsmasq's reservations and leases
+  vm-MACHINE/           qmp, agent, serial sockets; qemu.log, serial.log
+STATE/MACHINE/          disks; kept until `down --disks`
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+#: sun_path is 108 bytes with its NUL (unix(7)).
+SOCKET_PATH_MAX = 107
+
+
+@dataclass(frozen=True)
+class MachineFiles:
+    """The files of one machine."""
+
+    run: Path
+    state: Path
+
+    @property
+    def qmp(self) -> Path:
+        """QEMU's own control socket (QMP)."""
+        return self.run / "qmp"
+
+    @property
+    def agent(self) -> Path:
+        """The guest agent's socket."""
+        return self.run / "agent"
+
+    @property
+    def serial(self) -> Path:
+        """The serial console's socket."""
+        return self.run / "serial"
+
+    @property
+    def serial_log(self) -> Path:
+        """Everything the serial console ever said."""
+        return self.run / "serial.log"
+
+    @property
+    def log(self) -> Path:
+        """What QEMU itself said."""
+        return self.run / "qemu.log"
+
+    def disk(self, index: int) -> Path:
+        """The disk that we made for the machine's n-th `disks` entry."""
+        return self.state / f"disk{index}.qcow2"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of one lab: `run` for what ends with it, `state` for what outlives it."""
+
+    run: Path
+    state: Path
+
+    @property
+    def journal(self) -> Path:
+        """What was done, in order."""
+        return self.run / "journal"
+
+    @property
+    def keeper(self) -> Path:
+        """The keeper's socket."""
+        return self.run / "keeper.sock"
+
+    @property
+    def keeper_log(self) -> Path:
+        """What the keeper said, which should be nothing."""
+        return self.run / "keeper.log"
+
+    @property
+    def net(self) -> Path:
+        """The folder of the network namespaces' files."""
+        return self.run / "net"
+
+    @property
+    def names(self) -> Path:
+        """The folder of names for every dnsmasq of the lab."""
+        return self.run / "names"
+
+    @property
+    def hosts(self) -> Path:
+        """The host side's /etc/hosts."""
+        return self.run / "hosts"
+
+    @property
+    def resolv_conf(self) -> Path:
+        """The host side's /etc/resolv.conf."""
+        return self.run / "resolv.conf"
+
+    def network(self, name: str) -> Path:
+        """The folder of one network's services."""
+        return self.run / f"net-{name}"
+
+    def machine(self, name: str) -> MachineFiles:
+        """The files of one machine."""
+        return MachineFiles(self.run / f"vm-{name}", self.state / name)

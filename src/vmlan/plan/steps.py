@@ -1,0 +1,136 @@
+"""What a plan is made of: small frozen steps that know their commands, their reason and their undo.
+
+`explain` prints exactly these values, `up` runs them, the journal stores them, `down` undoes them.
+They are msgspec structs so that the journal can read back what an earlier process wrote.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+
+class Space(Enum):
+    """Where a command runs: which process and network namespaces it sees."""
+
+    HERE = "here"  #: outside of the lab, as the user's own process
+    LAB = "lab"  #: in the lab's process space, in the network namespace of whoever started it
+    HOST = "host"  #: on the lab's host side
+    OUTSIDE = "outside"  #: on the simulated outside
+
+
+class Command(msgspec.Struct, frozen=True):
+    """One program to run: its argument list and what it reads on standard input."""
+
+    argv: tuple[str, ...]
+    stdin: str = ""
+    space: Space = Space.HOST
+
+
+class MakeFolder(msgspec.Struct, frozen=True, tag=True):
+    """A folder that only the user can enter. `keep`: what is in it outlives the lab (disks)."""
+
+    id: str
+    reason: str
+    path: Path
+    keep: bool = False
+
+
+class WriteFile(msgspec.Struct, frozen=True, tag=True):
+    """A small text file. `live`: it may be written anew, in place, while the lab runs."""
+
+    id: str
+    reason: str
+    path: Path
+    text: str
+    live: bool = False
+
+
+class StartKeeper(msgspec.Struct, frozen=True, tag=True):
+    """The lab's PID 1, in namespaces of its own; ending it ends everything in the lab."""
+
+    id: str
+    reason: str
+    argv: tuple[str, ...]
+    socket: Path
+    log: Path
+
+
+class Run(msgspec.Struct, frozen=True, tag=True):
+    """A program that does one thing and ends.
+
+    `creates`: a file that it makes and that is kept; where that exists, there is nothing to do.
+    """
+
+    id: str
+    reason: str
+    command: Command
+    undo: tuple[Command, ...] = ()
+    creates: Path | None = None
+
+
+class Interfaces(msgspec.Struct, frozen=True, tag=True):
+    """Lines for `ip -batch`. Neighbouring steps of one space run as a single `ip` process."""
+
+    id: str
+    reason: str
+    lines: tuple[str, ...]
+    undo: tuple[str, ...] = ()
+    space: Space = Space.HOST
+
+
+class Start(msgspec.Struct, frozen=True, tag=True):
+    """A program that stays, held by the keeper under `name`; it has started once `ready` exists."""
+
+    id: str
+    reason: str
+    name: str
+    command: Command
+    log: Path
+    ready: Path | None = None
+    machine: str | None = None
+
+
+Step: TypeAlias = MakeFolder | WriteFile | StartKeeper | Run | Interfaces | Start
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Everything that `up` will do, in order, and what the user should know about it."""
+
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...] = ()
+
+
+def batches(steps: tuple[Step, ...]) -> list[tuple[Step, ...]]:
+    """The steps, grouped as they run: neighbouring `Interfaces` of one space together, others alone."""
+    groups: list[tuple[Step, ...]] = []
+    for step in steps:
+        last = groups[-1][-1] if groups else None
+        if isinstance(step, Interfaces) and isinstance(last, Interfaces) and last.space is step.space:
+            groups[-1] += (step,)
+        else:
+            groups.append((step,))
+    return groups
+
+
+def ip_batch(steps: tuple[Interfaces, ...]) -> Command:
+    """The one `ip -batch` that does these steps; each reason is a comment before its lines (ip(8))."""
+    text = "".join(f"# {step.reason}\n" + "".join(f"{line}\n" for line in step.lines) for step in steps)
+    return Command(("ip", "-batch", "-"), text, steps[0].space)
+
+
+def ip_undo(step: Interfaces) -> Command | None:
+    """The `ip -batch` that takes these interfaces away; `-force` goes on where one is gone already."""
+    if not step.undo:
+        return None
+    return Command(("ip", "-force", "-batch", "-"), "".join(f"{line}\n" for line in step.undo), step.space)
+
+
+def spaced(command: Command, layout_net: Path) -> tuple[str, ...]:
+    """The argument list that runs a command in its space: `nsenter` into that network namespace."""
+    if command.space in (Space.HOST, Space.OUTSIDE):
+        return ("nsenter", f"--net={layout_net / command.space.value}", *command.argv)
+    return command.argv

@@ -1,0 +1,182 @@
+"""What follows from a lab before any command is thought of: names, MACs, addresses, ports.
+
+`survey(lab)` gives every NIC its link: the interface or socket it ends at, its MAC, and the
+address that it will have. Everything later (commands, checks, `ps`) reads it from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
+
+from vmlan import addressing
+from vmlan.errors import RequestError
+from vmlan.model import (
+    BridgeNetwork,
+    Forward,
+    Lab,
+    Machine,
+    Network,
+    Nic,
+    SocketNetwork,
+    TapNetwork,
+    UserNetwork,
+)
+
+#: The simulated outside (RFC 5737 documentation addresses).
+OUTSIDE_ROUTER = IPv4Interface("198.51.100.1/24")
+OUTSIDE_HOST = IPv4Interface("198.51.100.2/24")
+OUTSIDE_LEASES = (IPv4Address("198.51.100.100"), IPv4Address("198.51.100.199"))
+INTERNET_HOST = IPv4Interface("203.0.113.68/32")
+
+#: The host side's NIC to the outside, and the outside's end of it.
+UPLINK = "eth0"
+OUTSIDE_NIC = "out0"
+
+#: The first UDP port of `socket` networks, on the host side's loopback.
+SOCKET_PORT = 40000
+
+
+@dataclass(frozen=True)
+class Link:
+    """One NIC of a machine and where it leads."""
+
+    machine: str
+    index: int
+    nic: Nic
+    network: Network
+    mac: str
+    interface: str | None  #: the tap on the host side, if its network has any
+    address: IPv4Interface | None  #: what it will have, if that is ours to say
+    gateway: IPv4Address | None
+    ports: tuple[int, ...] = ()  #: `socket`: (own UDP port, peer's), or (group's port,)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A lab's links, and how each DHCP network is shared out."""
+
+    links: tuple[Link, ...]
+    leases: dict[str, addressing.Leases]
+
+    def of(self, machine: str) -> tuple[Link, ...]:
+        """A machine's links, by NIC."""
+        return tuple(link for link in self.links if link.machine == machine)
+
+    def on(self, network: str) -> tuple[Link, ...]:
+        """A network's links, in file order."""
+        return tuple(link for link in self.links if link.network.name == network)
+
+
+def domain(lab: Lab) -> str:
+    """The DNS domain of a lab's machines; `.internal` is reserved for private use (ICANN, 2024)."""
+    return f"{lab.name.lower().replace('_', '-')}.internal"
+
+
+def published(lab: Lab) -> tuple[Forward, ...]:
+    """Every port that the lab publishes on the real host."""
+    return tuple(
+        forward
+        for network in lab.networks
+        if isinstance(network, UserNetwork)
+        for forward in network.forward
+        if lab.nics_on(network.name)
+    )
+
+
+def survey(lab: Lab) -> Topology:
+    """Work out every link of a lab. Raises `RequestError` where the numbers do not work out."""
+    leases = {
+        network.name: _share_out(lab, network)
+        for network in lab.networks
+        if isinstance(network, BridgeNetwork) and network.dhcp
+    }
+    waiting = {name: iter(share.reserved) for name, share in leases.items()}
+    links: list[Link] = []
+    for machine in lab.machines:
+        for index, nic in enumerate(machine.nics):
+            network = lab.network(nic.network)
+            if network is None:
+                raise RequestError(f"machine {machine.name}: there is no network '{nic.network}'")
+            address, gateway = nic.address, nic.gateway
+            if (
+                address is None
+                and network.name in waiting
+                and isinstance(network, BridgeNetwork)
+                and network.host
+            ):
+                address = IPv4Interface(f"{next(waiting[network.name])}/{network.host.network.prefixlen}")
+                gateway = network.host.ip
+            links.append(
+                Link(
+                    machine=machine.name,
+                    index=index,
+                    nic=nic,
+                    network=network,
+                    mac=nic.mac or addressing.mac_address(lab.name, machine.name, index),
+                    interface=_interface(machine, index, network),
+                    address=address,
+                    gateway=gateway,
+                    ports=_ports(lab, machine, index, network),
+                )
+            )
+    topology = Topology(tuple(links), leases)
+    _refuse_twins(lab, topology)
+    return topology
+
+
+def _share_out(lab: Lab, network: BridgeNetwork) -> addressing.Leases:
+    assert network.host is not None, "labfile: dhcp needs host:"
+    nics = [nic for _, _, nic in lab.nics_on(network.name)]
+    static = [nic.address.ip for nic in nics if nic.address]
+    share = addressing.share_out(network.host, static, sum(1 for nic in nics if nic.address is None))
+    if share is None:
+        raise RequestError(
+            f"network {network.name}: {network.host.network} has too few addresses for {len(nics)} NICs",
+            hint="give it a shorter prefix, e.g. /24",
+        )
+    return share
+
+
+def _interface(machine: Machine, index: int, network: Network) -> str | None:
+    if isinstance(network, TapNetwork):
+        return addressing.interface_name(network.name)
+    if isinstance(network, BridgeNetwork):
+        among = sum(1 for nic in machine.nics if nic.network == network.name)
+        return addressing.port_name(machine.name, network.name, among, index)
+    return None
+
+
+def _ports(lab: Lab, machine: Machine, index: int, network: Network) -> tuple[int, ...]:
+    """Two NICs talk over a pair of UDP ports; more share a multicast group on one."""
+    if not isinstance(network, SocketNetwork):
+        return ()
+    base = SOCKET_PORT + 2 * [other.name for other in lab.networks].index(network.name)
+    members = [(other.name, number) for other, number, _ in lab.nics_on(network.name)]
+    if len(members) > 2:
+        return (base,)
+    mine = members.index((machine.name, index))
+    return (base + mine, base + 1 - mine)
+
+
+def _refuse_twins(lab: Lab, topology: Topology) -> None:
+    """No two links may share a MAC or an interface: derived names could collide with given ones."""
+    owner: dict[str, str] = {"lo": "the loopback interface", UPLINK: "the uplink"}
+    for network in lab.networks:
+        if isinstance(network, BridgeNetwork | TapNetwork):
+            _claim(owner, addressing.interface_name(network.name), f"network {network.name}")
+    for link in topology.links:
+        who = f"machine {link.machine}, NIC {link.index}"
+        _claim(owner, link.mac, who)
+        if link.interface and not isinstance(link.network, TapNetwork):
+            _claim(owner, link.interface, who)
+
+
+def _claim(owner: dict[str, str], thing: str, who: str) -> None:
+    if thing in owner:
+        kind = "MAC" if ":" in thing else "interface name"
+        raise RequestError(
+            f"{who} and {owner[thing]} would both have the {kind} {thing}",
+            hint="rename one, or give it a mac:",
+        )
+    owner[thing] = who
