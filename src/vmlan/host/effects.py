@@ -1,0 +1,206 @@
+"""What a plan's steps do to this machine: the only code that carries them out.
+
+`Effects` is what the executor asks for; `HostEffects` does it. Tests hand in another one,
+which counts, and fails when it is told to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Protocol
+
+from vmlan.errors import CommandFailed, HostError, KeeperGone
+from vmlan.host import messages
+from vmlan.host.keeper_client import KeeperClient, Kept
+from vmlan.host.run import SEARCH_PATH, need, run
+from vmlan.plan.layout import Layout
+from vmlan.plan.steps import Command, Space, Start, StartKeeper, spaced
+
+#: How long a program may take to say that it has started (seconds).
+START_TIMEOUT = 30.0
+STOP_TIMEOUT = 5.0
+
+
+class Effects(Protocol):
+    """Everything that a lab's coming and going does to the machine it runs on."""
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder for this user alone, and its parents; one that is there stays as it is."""
+
+    def remove_folder(self, path: Path, *, if_empty: bool = False) -> None:
+        """Remove a folder with all that is in it (or only if nothing is); one that is gone is fine."""
+
+    def empty_folder(self, path: Path) -> None:
+        """Remove all that is in a folder, and leave the folder; one that is gone is fine."""
+
+    def write_file(self, path: Path, text: str) -> None:
+        """Write a text file in place: one that is mounted elsewhere changes there too."""
+
+    def remove_file(self, path: Path) -> None:
+        """Remove a file; one that is gone is fine."""
+
+    def exists(self, path: Path) -> bool:
+        """Whether a file is there."""
+
+    def start_keeper(self, step: StartKeeper) -> None:
+        """Start the lab's PID 1, and wait until it answers."""
+
+    def keeper_answers(self) -> bool:
+        """Whether the lab's PID 1 is there."""
+
+    def end_keeper(self) -> None:
+        """End the lab's PID 1, and wait until all that was in the lab is gone; a dead one is fine."""
+
+    def run(self, command: Command) -> None:
+        """Run a program to its end. Raises `CommandFailed`."""
+
+    def start(self, step: Start) -> None:
+        """Start a program that stays, and wait until it is ready. Raises `CommandFailed`."""
+
+    def stop(self, step: Start) -> None:
+        """Stop a program that was started; one that is gone is fine."""
+
+    def running(self) -> frozenset[str]:
+        """The names of the programs that run in the lab now."""
+
+
+class HostEffects:
+    """`Effects` on the real machine, for the lab at `layout`."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._client: KeeperClient | None = None
+
+    def close(self) -> None:
+        """Hang up on the keeper."""
+        if self._client:
+            self._client.close()
+        self._client = None
+
+    def keeper(self) -> KeeperClient:
+        """The connection to the keeper. Raises `KeeperGone`."""
+        if self._client is None:
+            self._client = KeeperClient(self._layout.keeper)
+        return self._client
+
+    def make_folder(self, path: Path) -> None:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def remove_folder(self, path: Path, *, if_empty: bool = False) -> None:
+        if if_empty:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+            if path.exists():
+                raise HostError(f"{path} could not be removed")
+
+    def empty_folder(self, path: Path) -> None:
+        for entry in list(path.iterdir()) if path.is_dir() else []:
+            if entry.is_dir() and not entry.is_symlink():
+                self.remove_folder(entry)
+            else:
+                entry.unlink()
+
+    def write_file(self, path: Path, text: str) -> None:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        with os.fdopen(fd, "w") as file:
+            file.write(text)
+
+    def remove_file(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def exists(self, path: Path) -> bool:
+        return path.exists()
+
+    def start_keeper(self, step: StartKeeper) -> None:
+        need(step.argv[0])
+        step.socket.unlink(missing_ok=True)
+        with step.log.open("wb") as log:
+            process = subprocess.Popen(
+                step.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "PATH": SEARCH_PATH},
+            )
+        assert process.stdout is not None
+        said = process.stdout.read(6)
+        process.stdout.close()
+        if said != b"ready\n":
+            words = step.log.read_text(errors="replace")
+            code = process.wait()
+            raise CommandFailed(step.argv, code, words, **messages.explain(step.argv, words))
+        process.returncode = 0  # it outlives us: Popen need not warn that it still runs
+
+    def keeper_answers(self) -> bool:
+        try:
+            self.keeper().processes()
+        except KeeperGone:
+            self.close()
+            return False
+        return True
+
+    def end_keeper(self) -> None:
+        with contextlib.suppress(KeeperGone):
+            self.keeper().end()
+        self.close()
+
+    def run(self, command: Command) -> None:
+        argv = spaced(command, self._layout.net)
+        if command.space is Space.HERE:
+            result = run(argv, stdin=command.stdin, check=False)
+        else:
+            need(command.argv[0])
+            result = self.keeper().run(argv, command.stdin)
+        if not result.ok:
+            words = result.stderr or result.stdout
+            raise CommandFailed(
+                argv, result.code, words, stdin=command.stdin, **messages.explain(command.argv, words)
+            )
+
+    def start(self, step: Start) -> None:
+        need(step.command.argv[0])
+        self.keeper().start(spaced(step.command, self._layout.net), step.name, step.log)
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            kept = self.keeper().processes()[step.name]
+            if kept.exit is not None:
+                raise self._died(step, kept)
+            if step.ready is None or step.ready.exists():
+                return
+            if time.monotonic() > deadline:
+                raise HostError(
+                    f"{step.name} did not get ready within {START_TIMEOUT:.0f} s; its log: {step.log}"
+                )
+            time.sleep(0.005)
+
+    def _died(self, step: Start, kept: Kept) -> CommandFailed:
+        words = step.log.read_text(errors="replace")
+        meaning = messages.explain(step.command.argv, words)
+        return CommandFailed(kept.argv, kept.exit or 0, words, **meaning)
+
+    def stop(self, step: Start) -> None:
+        """SIGTERM makes QEMU flush its images and quit in order (QEMU, system/runstate.c); SIGKILL if it hangs."""
+        try:
+            keeper = self.keeper()
+            keeper.signal(step.name, signal.SIGTERM)
+            deadline = time.monotonic() + STOP_TIMEOUT
+            while step.name in self.running():
+                if time.monotonic() > deadline:
+                    keeper.signal(step.name, signal.SIGKILL)
+                time.sleep(0.005)
+        except KeeperGone:
+            self.close()
+        if step.ready is not None:
+            step.ready.unlink(missing_ok=True)
+
+    def running(self) -> frozenset[str]:
+        return frozenset(name for name, kept in self.keeper().processes().items() if kept.exit is None)

@@ -1,0 +1,214 @@
+"""Carrying out a plan, and undoing what was carried out: `up`, `down`, rollback and recovery.
+
+There is one way to undo: unwinding the journal. `down` unwinds all of it, a failed `up` what it began
+itself, and the first command after a crash what the crash left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vmlan.errors import CommandFailed, KeeperGone, LabChanged, VmlanError
+from vmlan.host import journal
+from vmlan.host.effects import Effects
+from vmlan.host.journal import Entry, Journal
+from vmlan.plan import steps as plan_steps
+from vmlan.plan.layout import Layout
+from vmlan.plan.steps import Interfaces, MakeFolder, Plan, Run, Space, Start, StartKeeper, Step, WriteFile
+
+#: Told before each group of steps that runs.
+Listener = Callable[[tuple[Step, ...]], None]
+
+
+@dataclass
+class Outcome:
+    """What a bring-up did: `started` machines are new, the others ran already."""
+
+    started: list[str] = field(default_factory=list)
+    running: list[str] = field(default_factory=list)
+    recovered: bool = False  #: a crashed lab's remains were cleaned up first
+
+
+class Executor:
+    """Runs plans for the lab at `layout`, through `effects`. The caller holds the lab's lock."""
+
+    def __init__(self, effects: Effects, layout: Layout) -> None:
+        self._effects = effects
+        self._layout = layout
+
+    def bring_up(self, plan: Plan, lab: str, file: Path, listener: Listener = lambda _: None) -> Outcome:
+        """Do every step of the plan that is not in effect yet; on the first failure undo what was begun.
+
+        Raises `LabChanged` if something that is in effect differs from the plan: nothing is recreated.
+        """
+        outcome = Outcome(recovered=self.recover())
+        before = self._in_effect()
+        missing = self._missing(plan, before, outcome)
+        if not missing:
+            return outcome
+        self._effects.make_folder(self._layout.run)
+        book = Journal(self._layout.journal, lab, file)
+        begun: list[Step] = []
+        try:
+            for group in plan_steps.batches(tuple(missing)):
+                listener(group)
+                begun += group
+                book.begin(group)
+                self._do(group)
+                book.done(group)
+                outcome.started += [
+                    step.machine for step in group if isinstance(step, Start) and step.machine
+                ]
+        except BaseException as error:
+            self._roll_back(begun, book, error)
+            raise
+        finally:
+            book.close()
+        return outcome
+
+    def recover(self) -> bool:
+        """Undo what a crash left: all of a lab whose keeper is dead, or the steps that never finished."""
+        story = journal.read(self._layout.journal)
+        if story is None:
+            self._effects.empty_folder(self._layout.run)
+            return False
+        if not self._effects.keeper_answers():
+            self.take_down()
+            return bool(story.entries)
+        cut_short = [entry.step for entry in story.entries if not entry.done]
+        if any(isinstance(step, StartKeeper) for step in cut_short):
+            self.take_down()
+        elif cut_short:
+            book = Journal(self._layout.journal, story.lab, Path(story.file))
+            try:
+                self._undo_all(cut_short, book, fresh=cut_short)
+            finally:
+                book.close()
+        return bool(cut_short)
+
+    def take_down(self) -> None:
+        """Undo everything, and forget the lab. What is gone already is a success."""
+        story = journal.read(self._layout.journal)
+        if story is not None:
+            book = Journal(self._layout.journal, story.lab, Path(story.file))
+            try:
+                unfinished = [entry.step for entry in story.entries if not entry.done]
+                self._undo_all([entry.step for entry in story.entries], book, fresh=unfinished)
+            finally:
+                book.close()
+        self._effects.empty_folder(self._layout.run)
+
+    # What is there, and what is missing
+
+    def _in_effect(self) -> dict[str, Entry]:
+        story = journal.read(self._layout.journal)
+        return {entry.step.id: entry for entry in story.entries} if story else {}
+
+    def _missing(self, plan: Plan, before: dict[str, Entry], outcome: Outcome) -> list[Step]:
+        running = self._effects.running() if before else frozenset()
+        missing: list[Step] = []
+        changed: list[Step] = []
+        for step in plan.steps:
+            entry = before.get(step.id)
+            stays = not isinstance(step, Start) or step.name in running
+            if isinstance(step, Run) and step.creates and self._effects.exists(step.creates):
+                continue  # never begun, so never undone: it is the user's disk from an earlier time
+            if entry is None or not stays:
+                missing.append(step)
+            elif entry.step != step:
+                (missing if isinstance(step, WriteFile) and step.live else changed).append(step)
+            elif isinstance(step, Start) and step.machine:
+                outcome.running.append(step.machine)
+        if changed:
+            raise LabChanged(
+                "the lab that runs is not what its file says now: " + ", ".join(step.id for step in changed),
+                hint="vmlan down, then vmlan up; the disks are kept",
+            )
+        return missing
+
+    # Doing
+
+    def _do(self, group: tuple[Step, ...]) -> None:
+        match group[0]:
+            case MakeFolder(path=path):
+                self._effects.make_folder(path)
+            case WriteFile(path=path, text=text):
+                self._effects.write_file(path, text)
+            case StartKeeper() as step:
+                self._effects.start_keeper(step)
+            case Run(command=command):
+                self._effects.run(command)
+            case Interfaces():
+                self._effects.run(plan_steps.ip_batch(tuple(_interfaces(group))))
+            case Start() as step:
+                self._effects.start(step)
+
+    # Undoing
+
+    def _roll_back(self, begun: list[Step], book: Journal, error: BaseException) -> None:
+        """Undo what this bring-up began. What cannot be undone is told with the error, not instead of it."""
+        try:
+            self._undo_all(begun, book, fresh=begun)
+            if any(isinstance(step, StartKeeper) for step in begun) or not self._in_effect():
+                self._effects.empty_folder(self._layout.run)
+        except VmlanError as residue:
+            error.add_note(f"and it could not all be undone: {residue}; `vmlan down` tries again")
+
+    def _undo_all(self, steps: Sequence[Step], book: Journal, fresh: Sequence[Step]) -> None:
+        """Undo steps, last first. `fresh` ones never worked for anybody, so what they made can go too."""
+        for step in _undo_order(steps):
+            self._undo(step, fresh=step in fresh and not _was_used(step, steps))
+            book.undone(step)
+
+    def _undo(self, step: Step, *, fresh: bool) -> None:
+        match step:
+            case MakeFolder(path=path, keep=keep):
+                if path != self._layout.run:  # the journal is in there: it goes last
+                    self._effects.remove_folder(path, if_empty=keep)
+            case WriteFile(path=path):
+                self._effects.remove_file(path)
+            case StartKeeper():
+                self._effects.end_keeper()
+            case Run(creates=path):
+                if path is not None and fresh:
+                    self._effects.remove_file(path)
+                self._undo_commands(step.undo)
+            case Interfaces():
+                undo = plan_steps.ip_undo(step)
+                self._undo_commands((undo,) if undo else ())
+            case Start():
+                self._effects.stop(step)
+
+    def _undo_commands(self, commands: Sequence[plan_steps.Command]) -> None:
+        """Run undo commands inside the lab. If the lab is gone, or the thing, then so is the effect."""
+        for command in commands:
+            if command.space is not Space.HERE and not self._effects.keeper_answers():
+                return
+            with contextlib.suppress(CommandFailed, KeeperGone):
+                self._effects.run(command)
+
+
+def _interfaces(group: tuple[Step, ...]) -> Iterator[Interfaces]:
+    for step in group:
+        assert isinstance(step, Interfaces)
+        yield step
+
+
+def _undo_order(steps: Sequence[Step]) -> list[Step]:
+    """Last first; but programs stop, and the keeper ends, before all else: what lived in it is then gone."""
+
+    def rank(step: Step) -> int:
+        return 0 if isinstance(step, Start) else 1 if isinstance(step, StartKeeper) else 2
+
+    return sorted(reversed(steps), key=rank)
+
+
+def _was_used(step: Step, steps: Sequence[Step]) -> bool:
+    """Whether a disk may have been written to: then it is the user's, even if `up` failed later."""
+    if not isinstance(step, Run) or step.creates is None:
+        return False
+    owner = step.creates.parent.name
+    return any(isinstance(other, Start) and other.machine == owner for other in steps)

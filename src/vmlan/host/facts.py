@@ -1,0 +1,193 @@
+"""Reading, once, what a plan must know of this host: programs, KVM, images, free ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from vmlan.errors import Busy, MissingProgram, RequestError
+from vmlan.guest import tiny
+from vmlan.host import images, paths
+from vmlan.host import keeper as keeper_program
+from vmlan.host.run import PACKAGES, find, need, run
+from vmlan.model import Accel, BridgeNetwork, FileDisk, Forward, Lab, Machine, NewDisk, OverlayDisk, Uplink
+from vmlan.plan.facts import Facts, ImageFacts, KvmFacts, TinyFacts
+from vmlan.plan.layout import Layout
+from vmlan.plan.machines import all_disks
+from vmlan.plan.topology import published
+
+QEMU = "qemu-system-x86_64"
+
+
+def gather(
+    lab: Lab, layout: Layout, *, running: bool = False, progress: Callable[[str], None] = lambda _: None
+) -> Facts:
+    """Everything that planning this lab needs. `running`: its own images and ports are in use by itself.
+
+    Raises `MissingProgram` with the package's name, `RequestError` for a missing image, `Busy` for an
+    image or a port that somebody else uses. Nothing is changed, but the tiny guest is built if need be.
+    """
+    for program in _programs(lab):
+        need(program)
+    binary = need(QEMU)
+    facts = Facts(
+        layout=layout,
+        qemu=binary,
+        kvm=_kvm(lab, binary),
+        keeper=(sys.executable, "-I", "-S", "-B", keeper_program.__file__),
+        tiny=_tiny(lab, progress),
+        images=dict(_images(lab, shared=running)),
+        internet=_internet(lab),
+        etc=frozenset(name for name in ("hosts", "resolv.conf") if Path("/etc", name).exists()),
+    )
+    if not running:
+        _disks_fit(lab, facts)
+        for forward in published(lab):
+            _port_is_free(forward)
+    return facts
+
+
+def _programs(lab: Lab) -> Iterator[str]:
+    """What this lab will run. Asked for before anything is started."""
+    yield from (QEMU, "unshare", "nsenter", "mount", "ip", "sysctl")
+    bridges = [network for network in lab.networks if isinstance(network, BridgeNetwork)]
+    if any(bridge.nat for bridge in bridges):
+        yield "nft"
+    if any(bridge.dhcp for bridge in bridges) or lab.host.uplink is Uplink.SIMULATED:
+        yield "dnsmasq"
+    if any(machine.disks or isinstance(machine.image, Path) for machine in lab.machines):
+        yield "qemu-img"
+    if published(lab):
+        yield "socat"
+
+
+def _kvm(lab: Lab, binary: Path) -> KvmFacts:
+    if all(machine.accel is Accel.TCG for machine in lab.machines):
+        return KvmFacts(False, "no machine asks for KVM")
+    from vmlan.qemu.kvm import try_kvm
+
+    verdict = try_kvm(binary, paths.cache_root())
+    return KvmFacts(verdict.works, verdict.reason)
+
+
+def _tiny(lab: Lab, progress: Callable[[str], None]) -> TinyFacts | None:
+    if not any(machine.image == "tiny" and machine.kernel is None for machine in lab.machines):
+        return None
+    guest = tiny.ensure_tiny(paths.cache_root(), progress)
+    return TinyFacts(guest.kernel, guest.initrd)
+
+
+def _internet(lab: Lab) -> Literal["pasta", "slirp4netns"] | None:
+    if lab.host.uplink is not Uplink.INTERNET:
+        return None
+    if find("pasta"):
+        return "pasta"
+    if find("slirp4netns"):
+        return "slirp4netns"
+    raise MissingProgram("pasta", PACKAGES["pasta"])
+
+
+def _images(lab: Lab, *, shared: bool) -> Iterator[tuple[Path, ImageFacts]]:
+    """Each image of the lab. A file may be many machines' base, or one machine's disk, and not both."""
+    writers: dict[Path, str] = {}
+    for machine in lab.machines:
+        for path, written in _media(machine):
+            real = path.resolve()
+            if written and real in writers:
+                raise RequestError(
+                    f"machines {writers[real]} and {machine.name} would both write to {path}",
+                    hint="give each a copy-on-write disk: {base: …}",
+                )
+            if written:
+                writers[real] = machine.name
+    for machine in lab.machines:
+        for path, written in _media(machine):
+            if not written and path.resolve() in writers:
+                raise RequestError(
+                    f"machine {machine.name} uses {path} as a base, and machine {writers[path.resolve()]} would write to it",
+                    hint="a base must stay as it is: give both a copy-on-write disk",
+                )
+            yield path, images.look(path, who=machine.name, written=written, shared=shared)
+
+
+def _media(machine: Machine) -> Iterator[tuple[Path, bool]]:
+    """A machine's image files, and whether it writes to each."""
+    if isinstance(machine.image, Path):
+        yield machine.image, False
+    for disk in machine.disks:
+        if isinstance(disk, FileDisk):
+            yield disk.path, True
+        elif isinstance(disk, OverlayDisk):
+            yield disk.base, False
+    if machine.cdrom:
+        yield machine.cdrom, False
+    if machine.floppy:
+        yield machine.floppy, True
+    for path in machine.usb:
+        yield path, True
+    for file in (machine.kernel, machine.initrd):
+        if file and not os.access(file, os.R_OK):
+            raise RequestError(f"machine {machine.name}: there is no readable file {file}")
+
+
+def _disks_fit(lab: Lab, facts: Facts) -> None:
+    """A disk kept from an earlier time must be the one that the file describes: we never remake it."""
+    for machine in lab.machines:
+        for index, disk in all_disks(machine, facts):
+            path = facts.layout.machine(machine.name).disk(index)
+            if isinstance(disk, FileDisk) or not path.exists():
+                continue
+            what = json.loads(
+                run(["qemu-img", "info", "-U", "--output=json", "-f", "qcow2", str(path)]).stdout
+            )
+            _same_disk(machine, index, disk, what)
+
+
+def _same_disk(machine: Machine, index: int, disk: NewDisk | OverlayDisk, what: dict[str, object]) -> None:
+    base = str(disk.base) if isinstance(disk, OverlayDisk) else None
+    if what.get("backing-filename") != base:
+        said, kept = f"over {base}" if base else "a new one", what.get("backing-filename") or "a new one"
+        problem = f"the file says {said}, but the disk that was kept is {kept}"
+    elif disk.size and what.get("virtual-size") != disk.size:
+        problem = (
+            f"the file says {disk.size} bytes, but the disk that was kept has {what.get('virtual-size')}"
+        )
+    else:
+        return
+    raise RequestError(
+        f"machine {machine.name}, disk {index}: {problem}",
+        hint="`vmlan down --disks` removes kept disks, with all that is on them",
+    )
+
+
+def _port_is_free(forward: Forward) -> None:
+    kind = socket.SOCK_STREAM if forward.protocol == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((str(forward.bind), forward.host_port))
+            if kind is socket.SOCK_STREAM:
+                trial.listen(1)
+        except PermissionError:
+            raise RequestError(
+                f"forward: only root may listen on port {forward.host_port}", hint="choose one from 1024 up"
+            ) from None
+        except OSError as error:
+            raise Busy(
+                f"forward: port {forward.host_port} of {forward.bind} cannot be had: {error.strerror}",
+                hint=_listener(forward) or "choose another port, or stop who listens there",
+            ) from None
+
+
+def _listener(forward: Forward) -> str | None:
+    """Who listens there, if this user may see it (ss(8))."""
+    if not find("ss"):
+        return None
+    flag = "-t" if forward.protocol == "tcp" else "-u"
+    rows = run(["ss", "-Hlnp", flag, f"sport = :{forward.host_port}"], check=False).stdout.strip()
+    return f"it is held by: {rows.splitlines()[0].split()[-1]}" if "users:" in rows else None

@@ -1,0 +1,73 @@
+"""Where labs live on this machine: what ends with a lab, what outlives it, what all labs share.
+
+    $XDG_RUNTIME_DIR/vmlan/ID  (else /tmp/vmlan-UID/ID)   sockets, logs, the journal: gone with the lab
+    $XDG_STATE_HOME/vmlan/ID   (else ~/.local/state)      disks: kept until `vmlan down --disks`
+    $XDG_CACHE_HOME/vmlan      (else ~/.cache)            the tiny guest, what QEMU can do: can be deleted
+
+ID is the name of the lab file's folder and a digest of the file's path: two folders of one name are
+two labs, and a lab is found again even when its file has changed or cannot be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+
+from vmlan.errors import HostError
+from vmlan.plan.layout import Layout
+
+
+def runtime_root() -> Path:
+    """The folder of all running labs of this user. Raises `HostError` if somebody else owns it."""
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    if given and Path(given).is_dir() and os.access(given, os.W_OK):
+        return Path(given) / "vmlan"
+    root = Path("/tmp") / f"vmlan-{os.getuid()}"
+    root.mkdir(mode=0o700, exist_ok=True)
+    found = root.lstat()
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
+        raise HostError(
+            f"{root} is not a folder of yours alone, so a lab in it could not be trusted",
+            hint=f"remove it, or set XDG_RUNTIME_DIR to a folder of yours (it belongs to uid {found.st_uid})",
+        )
+    return root
+
+
+def state_root() -> Path:
+    """The folder of what outlives labs."""
+    return _xdg("XDG_STATE_HOME", ".local/state") / "vmlan"
+
+
+def cache_root() -> Path:
+    """The folder of what can be made again."""
+    return _xdg("XDG_CACHE_HOME", ".cache") / "vmlan"
+
+
+def _xdg(variable: str, otherwise: str) -> Path:
+    given = os.environ.get(variable)
+    return Path(given) if given and Path(given).is_absolute() else Path.home() / otherwise
+
+
+def lab_id(file: Path) -> str:
+    """A lab file's id: its folder's name (made plain, at most 20 characters) and a digest of its path."""
+    whole = file.resolve()
+    plain = re.sub(r"[^A-Za-z0-9-]+", "-", whole.parent.name).strip("-")[:20] or "lab"
+    return f"{plain}-{hashlib.sha256(str(whole).encode()).hexdigest()[:6]}"
+
+
+def layout(file: Path) -> Layout:
+    """Where the lab that this file describes has its files."""
+    return Layout(run=runtime_root() / lab_id(file), state=state_root() / lab_id(file))
+
+
+def all_layouts() -> list[Layout]:
+    """Every lab of this user that is running or has left something to clean up."""
+    root = runtime_root()
+    if not root.is_dir():
+        return []
+    return [
+        Layout(run=path, state=state_root() / path.name) for path in sorted(root.iterdir()) if path.is_dir()
+    ]
