@@ -1,0 +1,195 @@
+"""Commanding a guest through its agent (qemu-ga) on a virtio-serial socket.
+
+The protocol is JSON lines both ways (QEMU, docs/interop/qemu-ga-ref). A session starts with
+`guest-sync-delimited`: the 0xFF byte flushes what an earlier, broken session may have left in the
+agent's parser, and its reply, also preceded by 0xFF, ends what it may still have to say.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, ip_interface
+from pathlib import Path
+from typing import Any
+
+from vmlan.errors import GuestError, NotRunning, Timeout
+
+
+#: A command that runs longer than a few looks is asked about in sessions of their own, this many seconds apart.
+_LET_GO = 0.1
+
+#: How long to wait for the agent when somebody else may be talking to it (seconds).
+_PATIENCE = 20.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A guest command's end: its exit code (128+N if a signal N killed it) and what it said."""
+
+    code: int
+    stdout: str
+    stderr: str
+    truncated: bool = False  #: the agent keeps 16 MiB of each at most
+
+
+@dataclass(frozen=True)
+class GuestNic:
+    """A network card as the guest sees it."""
+
+    name: str
+    mac: str
+    addresses: tuple[IPv4Interface, ...]
+
+
+class AgentSilent(Timeout):
+    """The guest's agent did not answer in time: it still boots, has no agent, or hangs.
+
+    `asked`: it had answered before, and then did not answer a command.
+    """
+
+    asked = False
+
+
+class Agent:
+    """A session with one guest's agent. QEMU serves one client at a time: keep it short, and close it."""
+
+    def __init__(self, path: Path, machine: str, timeout: float = 5.0) -> None:
+        self._path = path
+        self._machine = machine
+        self._open(timeout)
+
+    def _open(self, timeout: float) -> None:
+        """Connect and synchronise. What is sent before the guest listens waits in the socket."""
+        self._buffer = b""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.connect(str(self._path))
+            self._synchronise(timeout)
+        except FileNotFoundError:
+            self.close()
+            raise NotRunning(f"machine {self._machine} is not running") from None
+        except (ConnectionRefusedError, ConnectionResetError, BrokenPipeError):
+            self.close()
+            raise NotRunning(f"machine {self._machine} has ended") from None
+        except TimeoutError:
+            self.close()
+            raise self._silent(timeout) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _silent(self, timeout: float) -> AgentSilent:
+        return AgentSilent(
+            f"machine {self._machine}: its guest agent did not answer within {timeout:.0f} s",
+            hint=f"vmlan console {self._machine} shows what the guest is doing",
+        )
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def __enter__(self) -> Agent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _synchronise(self, timeout: float) -> None:
+        token = int.from_bytes(os.urandom(4), "big")
+        request = {"execute": "guest-sync-delimited", "arguments": {"id": token}}
+        self._socket.sendall(b"\xff" + json.dumps(request).encode() + b"\n")
+        deadline = time.monotonic() + timeout
+        while True:
+            line = self._line(deadline).rpartition(b"\xff")[2]
+            try:
+                if json.loads(line).get("return") == token:
+                    return
+            except ValueError:
+                continue  # the rest of an earlier session
+
+    def _line(self, deadline: float) -> bytes:
+        while b"\n" not in self._buffer:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+            more = self._socket.recv(65536)
+            if not more:
+                raise NotRunning(f"machine {self._machine} has ended, or somebody else talks to its agent")
+            self._buffer += more
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def call(self, command: str, timeout: float = 10.0, **arguments: Any) -> Any:
+        """One command of the agent's. Raises `GuestError` with the agent's words if it refuses."""
+        request: dict[str, Any] = {"execute": command}
+        if arguments:
+            request["arguments"] = {key.replace("_", "-"): value for key, value in arguments.items()}
+        try:
+            self._socket.sendall(json.dumps(request).encode() + b"\n")
+            reply = json.loads(self._line(time.monotonic() + timeout))
+        except TimeoutError:
+            silent = self._silent(timeout)
+            silent.asked = True
+            raise silent from None
+        except (BrokenPipeError, ConnectionResetError):
+            raise NotRunning(f"machine {self._machine} has ended") from None
+        if "error" in reply:
+            raise GuestError(
+                f"machine {self._machine}: its agent refuses {command}: {reply['error'].get('desc')}"
+            )
+        return reply.get("return")
+
+    def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float | None = None) -> Finished:
+        """Run a program in the guest to its end. Raises `Timeout` if it does not end in time (seconds)."""
+        arguments: dict[str, Any] = {"path": argv[0], "arg": list(argv[1:]), "capture_output": True}
+        if stdin:
+            arguments["input_data"] = base64.b64encode(stdin).decode()
+        pid = self.call("guest-exec", **arguments)["pid"]
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = 0.01
+        while True:
+            status = self.call("guest-exec-status", pid=pid)
+            if status["exited"]:
+                return _finished(status)
+            if deadline is not None and time.monotonic() > deadline:
+                raise Timeout(f"machine {self._machine}: '{argv[0]}' did not end within {timeout:g} s")
+            if pause >= _LET_GO:
+                self.close()  # a long command must not keep others from the agent
+            time.sleep(pause)
+            if pause >= _LET_GO:
+                self._open(_PATIENCE)
+            pause = min(pause * 1.5, 0.25)
+
+    def nics(self) -> tuple[GuestNic, ...]:
+        """The guest's network cards and their IPv4 addresses, without its loopback."""
+        return tuple(
+            GuestNic(
+                name=row["name"],
+                mac=row["hardware-address"].lower(),
+                addresses=tuple(
+                    IPv4Interface(f"{address['ip-address']}/{address['prefix']}")
+                    for address in row.get("ip-addresses", ())
+                    if ip_interface(address["ip-address"]).version == 4
+                ),
+            )
+            for row in self.call("guest-network-get-interfaces")
+            if row.get("hardware-address") and row["name"] != "lo"
+        )
+
+
+def _finished(status: dict[str, Any]) -> Finished:
+    code = status["exitcode"] if "exitcode" in status else 128 + int(status.get("signal", 0))
+    return Finished(
+        code=code,
+        stdout=base64.b64decode(status.get("out-data", "")).decode(errors="replace"),
+        stderr=base64.b64decode(status.get("err-data", "")).decode(errors="replace"),
+        truncated=bool(status.get("out-truncated") or status.get("err-truncated")),
+    )

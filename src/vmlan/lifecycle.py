@@ -1,0 +1,294 @@
+"""Bringing labs up and down: what `vmlan up`, `vmlan down` and the Python API do."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmlan import labfile
+from vmlan.errors import NotRunning, RequestError, UnknownName, VmlanError
+from vmlan.guest.agent import Agent, AgentSilent
+from vmlan.host import facts as host_facts
+from vmlan.host import journal, paths
+from vmlan.host.effects import HostEffects
+from vmlan.host.executor import Executor
+from vmlan.host.lock import exclusive
+from vmlan.model import Lab, Machine
+from vmlan.observe import ready
+from vmlan.plan import topology
+from vmlan.plan.build import plan as make_plan
+from vmlan.plan.facts import Facts
+from vmlan.plan.layout import Layout
+from vmlan.plan.steps import Plan, Start, Step
+
+#: How long a guest with disks of its own may take to shut down before it is switched off (seconds).
+SHUTDOWN_TIMEOUT = 60.0
+
+
+class Progress:
+    """What `up` and `down` tell while they work. Does nothing; the command line shows it."""
+
+    def preparing(self, what: str) -> None:
+        """Something takes time before anything starts (building the tiny guest)."""
+
+    def step(self, steps: tuple[Step, ...]) -> None:
+        """These steps of the plan run now."""
+
+    def machine(self, name: str, state: str) -> None:
+        """A machine is in a new state: "starts", "boots", "waits for its address", "ready", …"""
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""
+
+
+@dataclass(frozen=True)
+class UpReport:
+    """What a bring-up did and found."""
+
+    lab: Lab
+    started: tuple[str, ...]
+    running: tuple[str, ...]
+    ready: tuple[ready.Ready, ...]
+    seconds: float
+
+
+def find_file(given: Path | None = None) -> Path:
+    """The lab file: the one given, or lab.yaml in this folder. Raises `RequestError`."""
+    file = given or Path("lab.yaml")
+    if file.is_dir():
+        file = file / "lab.yaml"
+    if not file.exists():
+        where = f"there is no file '{file}'" if given else "there is no lab.yaml in this folder"
+        raise RequestError(where, hint="`vmlan init` writes one to start from; -f FILE names another")
+    return file.absolute()
+
+
+def is_running(layout: Layout) -> bool:
+    """Whether the lab's keeper answers."""
+    effects = HostEffects(layout)
+    try:
+        return effects.keeper_answers()
+    finally:
+        effects.close()
+
+
+def plan_file(file: Path, progress: Progress | None = None) -> tuple[Lab, Facts, Plan]:
+    """Read a lab file and plan it for this host. Nothing is started."""
+    progress = progress or Progress()
+    lab, layout = labfile.load(file), paths.layout(file)
+    facts = host_facts.gather(lab, layout, running=is_running(layout), progress=progress.preparing)
+    return lab, facts, make_plan(lab, facts)
+
+
+def up(
+    file: Path,
+    machines: Sequence[str] = (),
+    progress: Progress | None = None,
+    timeout: float = ready.BOOT_TIMEOUT,
+) -> UpReport:
+    """Bring the lab up (or only some of its machines) and return when every machine is ready.
+
+    What runs already is left as it is. Raises `LabFileError`, `RequestError` or `HostError` before or
+    after undoing everything, and `Timeout` if a machine does not get ready: then the lab stays up.
+    """
+    progress = progress or Progress()
+    began = time.monotonic()
+    layout = paths.layout(file)
+    labfile.load(file)  # its errors come before anything else
+    with exclusive(layout.run):
+        effects = HostEffects(layout)
+        try:
+            executor = Executor(effects, layout)
+            if executor.recover():
+                progress.note("an earlier vmlan was cut short; what it left has been undone")
+            lab, _, plan = plan_file(file, progress)
+            for note in plan.notes:
+                progress.note(note)
+            selected = _select(lab, plan, machines)
+            with _interruptible():
+                outcome = executor.bring_up(selected, lab.name, file, listener=_tell(progress))
+        finally:
+            effects.close()
+    names = [*outcome.started, *outcome.running]
+    found = _wait_for_all(lab, layout, names, progress, timeout)
+    return UpReport(lab, tuple(outcome.started), tuple(outcome.running), found, time.monotonic() - began)
+
+
+def _select(lab: Lab, plan: Plan, machines: Sequence[str]) -> Plan:
+    """The plan without the starts of machines that were not asked for."""
+    for name in machines:
+        machine(lab, name)
+    if not machines:
+        return plan
+    steps = (
+        step
+        for step in plan.steps
+        if not (isinstance(step, Start) and step.machine and step.machine not in machines)
+    )
+    return Plan(tuple(steps), plan.notes)
+
+
+def machine(lab: Lab, name: str) -> Machine:
+    """The lab's machine of that name. Raises `UnknownName` with the nearest."""
+    import difflib
+
+    found = lab.machine(name)
+    if found is None:
+        names = [machine.name for machine in lab.machines]
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"it has: {', '.join(names) or 'none'}"
+        raise UnknownName(f"lab {lab.name} has no machine '{name}'", hint=hint)
+    return found
+
+
+def _tell(progress: Progress) -> Callable[[tuple[Step, ...]], None]:
+    def listener(steps: tuple[Step, ...]) -> None:
+        progress.step(steps)
+        for step in steps:
+            if isinstance(step, Start) and step.machine:
+                progress.machine(step.machine, "starts")
+
+    return listener
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM and SIGHUP undo what was begun, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, _: object) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait_for_all(
+    lab: Lab, layout: Layout, names: list[str], progress: Progress, timeout: float
+) -> tuple[ready.Ready, ...]:
+    links = topology.survey(lab)
+
+    def wait(name: str) -> ready.Ready | None:
+        one = machine(lab, name)
+        if not ready.has_agent(one):
+            progress.machine(name, "runs (it has no agent that we know of, so nobody waited for it)")
+            return None
+        files = layout.machine(name)
+        try:
+            found = ready.wait_ready(
+                one, links.of(name), files, timeout, lambda state: progress.machine(name, state)
+            )
+        except NotRunning:
+            raise ready.ended(name, files) from None
+        progress.machine(name, f"ready after {found.seconds:.1f} s")
+        return found
+
+    if not names:
+        return ()
+    with ThreadPoolExecutor(max_workers=len(names)) as pool:
+        futures = {pool.submit(wait, name): name for name in names}
+        errors: list[VmlanError] = []
+        for future in as_completed(futures):
+            error = future.exception()
+            if isinstance(error, VmlanError):
+                errors.append(error)
+                progress.machine(futures[future], "not ready")
+            elif error is not None:
+                raise error
+    if errors:
+        if len(errors) > 1:
+            errors[0].add_note("\n".join(str(error) for error in errors[1:]))
+        raise errors[0]
+    return tuple(found for future in futures if (found := future.result()) is not None)
+
+
+def down(file: Path, *, disks: bool = False, now: bool = False, progress: Progress | None = None) -> bool:
+    """End the lab that this file described, running or crashed. Its disks are kept, unless `disks`.
+
+    Guests with disks shut down first, unless `now`; those without are switched off. The file itself is
+    not read: it may have changed, or be gone. Returns whether there was anything to end.
+    """
+    return down_layout(paths.layout(file), disks=disks, now=now, progress=progress)
+
+
+def down_layout(
+    layout: Layout, *, disks: bool = False, now: bool = False, progress: Progress | None = None
+) -> bool:
+    """`down` for the lab at `layout`."""
+    progress = progress or Progress()
+    story = journal.read(layout.journal)
+    with exclusive(layout.run, wait=5.0):
+        effects = HostEffects(layout)
+        try:
+            if story is not None and not now and effects.keeper_answers():
+                _shut_down_guests(layout, effects, [entry.step for entry in story.entries], progress)
+            Executor(effects, layout).take_down()
+        finally:
+            effects.close()
+    removed = False
+    if disks and layout.state.exists():
+        shutil.rmtree(layout.state)
+        removed = True
+    elif layout.state.is_dir() and not any(layout.state.iterdir()):
+        layout.state.rmdir()
+    return story is not None or removed
+
+
+def _shut_down_guests(
+    layout: Layout, effects: HostEffects, steps: Sequence[Step], progress: Progress
+) -> None:
+    """Ask each guest that has a disk to shut down, and wait: pulling its plug could cost it data."""
+    running = effects.running()
+    asked: list[Start] = []
+    for step in steps:
+        if isinstance(step, Start) and step.machine and step.name in running and _has_disk(step):
+            progress.machine(step.machine, "shuts down")
+            if _ask_to_shut_down(layout, step.machine):
+                asked.append(step)
+    deadline = time.monotonic() + SHUTDOWN_TIMEOUT
+    while asked and time.monotonic() < deadline:
+        running = effects.running()
+        asked = [step for step in asked if step.name in running]
+        time.sleep(0.05)
+    for step in asked:
+        progress.note(
+            f"machine {step.machine} did not shut down within {SHUTDOWN_TIMEOUT:.0f} s and is switched off"
+        )
+
+
+def _has_disk(step: Start) -> bool:
+    return any("id=disk" in word or "id=usb" in word or "id=floppy" in word for word in step.command.argv)
+
+
+def _ask_to_shut_down(layout: Layout, name: str) -> bool:
+    """By its agent, else by the power button; False if nothing can be asked."""
+    from vmlan.qemu import qmp
+
+    files = layout.machine(name)
+    try:
+        with Agent(files.agent, name, timeout=1.0) as agent:
+            agent.call("guest-shutdown", timeout=1.0, mode="powerdown")
+        return True
+    except AgentSilent as silent:
+        if silent.asked:  # it is silent because it does what it was asked (qemu-ga, guest-shutdown)
+            return True
+    except VmlanError:
+        pass
+    try:
+        qmp.command(files.qmp, name, "system_powerdown")
+        return True
+    except VmlanError:
+        return False

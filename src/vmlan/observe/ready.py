@@ -1,0 +1,95 @@
+"""Waiting until a machine is really there: its agent answers, and every NIC has its address."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vmlan.errors import NotRunning, Timeout
+from vmlan.guest.agent import Agent, AgentSilent, GuestNic
+from vmlan.model import Machine, UserNetwork
+from vmlan.plan.layout import MachineFiles
+from vmlan.plan.topology import Link
+
+#: How long a machine may take to boot (seconds); emulation on a busy machine is slow.
+BOOT_TIMEOUT = 180.0
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A machine that is there. `addresses` by NIC index; `seconds` since the wait began."""
+
+    machine: str
+    addresses: tuple[tuple[int, str], ...]
+    seconds: float
+
+
+def has_agent(machine: Machine) -> bool:
+    """Whether we know that the guest brings an agent: then `up` waits for it."""
+    return machine.image == "tiny"
+
+
+def wait_ready(
+    machine: Machine,
+    links: tuple[Link, ...],
+    files: MachineFiles,
+    timeout: float = BOOT_TIMEOUT,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Ready:
+    """Wait for the agent, then for the address of every NIC that gets one from us or from QEMU.
+
+    Raises `Timeout`, which says what is missing, and `NotRunning` if the machine ends meanwhile.
+    """
+    began = time.monotonic()
+    deadline = began + timeout
+    progress("boots")
+    try:
+        agent = Agent(files.agent, machine.name, timeout)
+    except AgentSilent:
+        raise Timeout(
+            f"machine {machine.name} has not booted within {timeout:.0f} s",
+            hint=f"vmlan console {machine.name} shows what it is doing; its log: {files.serial_log}",
+        ) from None
+    with agent:
+        expected = [link for link in links if link.address or isinstance(link.network, UserNetwork)]
+        if expected:
+            progress("waits for " + ("its address" if len(expected) == 1 else "its addresses"))
+        while missing := _missing(expected, nics := agent.nics()):
+            if time.monotonic() > deadline:
+                raise Timeout(_why(machine, missing), hint=f"vmlan exec {machine.name} -- ip addr")
+            time.sleep(0.05)
+    return Ready(machine.name, addresses(links, nics), time.monotonic() - began)
+
+
+def addresses(links: tuple[Link, ...], nics: tuple[GuestNic, ...]) -> tuple[tuple[int, str], ...]:
+    """The guest's own word on the addresses of its NICs, by index, matched by MAC."""
+    own = {nic.mac: nic for nic in nics}
+    return tuple(
+        (link.index, str(address)) for link in links if link.mac in own for address in own[link.mac].addresses
+    )
+
+
+def _missing(expected: list[Link], nics: tuple[GuestNic, ...]) -> list[Link]:
+    own = {nic.mac: nic.addresses for nic in nics}
+    return [
+        link
+        for link in expected
+        if not (link.address in own.get(link.mac, ()) if link.address else own.get(link.mac))
+    ]
+
+
+def _why(machine: Machine, missing: list[Link]) -> str:
+    rows = ", ".join(
+        f"NIC {link.index} on {link.network.name} ({link.address or 'any address'})" for link in missing
+    )
+    return f"machine {machine.name} has booted, but has no address yet: {rows}"
+
+
+def ended(machine: str, files: MachineFiles) -> NotRunning:
+    """The error for a machine whose QEMU has ended, with its last words."""
+    words = files.log.read_text(errors="replace").strip() if files.log.exists() else ""
+    tail = "".join(f"\n    {line}" for line in words.splitlines()[-10:])
+    return NotRunning(
+        f"machine {machine} has ended{':' if tail else ''}{tail}", hint="vmlan up starts it again"
+    )
