@@ -1,0 +1,89 @@
+"""What all verbs share: their options, and how results and errors are shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from vmlan.errors import LabFileError, VmlanError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: `-f FILE`
+file_option = click.option(
+    "-f", "--file", type=click.Path(path_type=Path), help="The lab file, or its folder (default: ./lab.yaml)."
+)
+#: `--json`
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+#: `-q`
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+
+
+def is_terminal(stream: Any = None) -> bool:
+    """Whether a person watches: colour and moving lines are for them alone (and NO_COLOR turns both off)."""
+    return (
+        (stream or sys.stdout).isatty() and os.environ.get("TERM") != "dumb" and "NO_COLOR" not in os.environ
+    )
+
+
+def print_json(value: Any) -> None:
+    """A result, for programs: one JSON document."""
+    print(json.dumps(value, indent=2, default=str))
+
+
+def print_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A result, for people: plain columns, each as wide as it must be; titles bold on a terminal."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[n]) for row in [list(titles), *cells]) for n in range(len(titles))]
+
+    def line(row: Sequence[str]) -> str:
+        return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+    print(styled(line(titles), bold=True))
+    for row in cells:
+        print(line(row))
+
+
+def styled(text: str, **style: Any) -> str:
+    """Text with colour on a terminal, and without elsewhere."""
+    return click.style(text, **style) if is_terminal() else text
+
+
+def show_error(error: VmlanError) -> None:
+    """An error, for people on standard error; and for programs on standard output, if they asked for JSON."""
+    if "--json" in _own_arguments():
+        print_json({"error": _as_json(error)})
+    lines = [str(error), *getattr(error, "__notes__", ())]
+    text = "\n".join(lines)
+    if isinstance(error, LabFileError):  # editors jump to FILE:LINE:COL at the start of a line
+        print(text, file=sys.stderr)
+    else:
+        mark = click.style("vmlan:", fg="red", bold=True) if is_terminal(sys.stderr) else "vmlan:"
+        print(f"{mark} {text}", file=sys.stderr)
+
+
+def _own_arguments() -> list[str]:
+    """The command line up to `--`, after which it is somebody else's."""
+    words = sys.argv[1:]
+    return words[: words.index("--")] if "--" in words else words
+
+
+def _as_json(error: VmlanError) -> dict[str, object]:
+    shown: dict[str, object] = {"kind": type(error).__name__, "what": error.what, "hint": error.hint}
+    if isinstance(error, LabFileError):
+        shown["problems"] = [
+            {"line": problem.line, "column": problem.column, "what": problem.what, "hint": problem.hint}
+            for problem in error.problems
+        ]
+    return shown
+
+
+def hush() -> None:
+    """Whoever read our output has gone: let Python not complain about it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,93 @@
+"""`vmlan console`."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import termios
+import tty
+from pathlib import Path
+
+import click
+
+from vmlan import labfile, lifecycle
+from vmlan.cli import common
+from vmlan.errors import NotRunning
+from vmlan.host import paths
+
+#: Ctrl-], as in telnet(1) and virsh(1).
+LEAVE = b"\x1d"
+
+#: How much of what was said before is shown on arrival (bytes): about a screen.
+SHOWN = 1500
+
+
+@click.command("console")
+@common.file_option
+@click.argument("machine")
+def command(file: Path | None, machine: str) -> None:
+    """MACHINE's serial console. Ctrl-] leaves it; the machine goes on.
+
+    If standard input is not a terminal, it is typed into the console, and we leave at its end.
+    """
+    path = lifecycle.find_file(file)
+    lifecycle.machine(labfile.load(path), machine)
+    files = paths.layout(path).machine(machine)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        try:
+            line.connect(str(files.serial))
+        except OSError:
+            raise NotRunning(f"machine {machine} is not running", hint="vmlan up") from None
+        print(f"{machine}'s console; Ctrl-] leaves it", file=sys.stderr)
+        _show_earlier(files.serial_log)
+        if sys.stdin.isatty():
+            _terminal(line)
+        else:
+            _relay(line, sys.stdin.fileno())
+
+
+def _show_earlier(log: Path) -> None:
+    if log.exists():
+        sys.stdout.buffer.write(log.read_bytes()[-SHOWN:])
+        sys.stdout.flush()
+
+
+def _terminal(line: socket.socket) -> None:
+    """Every key goes to the guest as it is typed; the terminal is as it was when we leave."""
+    before = termios.tcgetattr(0)
+    try:
+        tty.setraw(0)
+        _relay(line, 0)
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+        print(file=sys.stderr)
+
+
+def _relay(line: socket.socket, keys: int) -> None:
+    """Pass bytes both ways until Ctrl-], the end of the input, or the end of the machine."""
+    sources = [line.fileno(), keys]
+    while True:
+        readable, _, _ = select.select(sources, [], [], None if keys in sources else 1.0)
+        if line.fileno() in readable:
+            said = line.recv(65536)
+            if not said:
+                print("\r\nthe machine has ended", file=sys.stderr)
+                return
+            _write_all(1, said)
+        elif not readable:
+            return  # the input had ended, and the guest has said what it had to say
+        if keys in readable:
+            typed = os.read(keys, 4096)
+            before, leave, _ = typed.partition(LEAVE)
+            line.sendall(before)
+            if leave:
+                return
+            if not typed:
+                sources.remove(keys)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]

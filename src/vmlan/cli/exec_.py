@@ -1,0 +1,54 @@
+"""`vmlan exec`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from vmlan import lifecycle
+from vmlan.cli import common
+from vmlan.guest.agent import Agent
+from vmlan.host import paths
+
+
+@click.command("exec", context_settings={"ignore_unknown_options": True})
+@common.file_option
+@click.option(
+    "--timeout", type=float, help="Seconds that the command may take (default: as long as it likes)."
+)
+@common.json_option
+@click.argument("machine")
+@click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
+def command(
+    file: Path | None, timeout: float | None, as_json: bool, machine: str, argv: tuple[str, ...]
+) -> None:
+    """Run a command in MACHINE, through its guest agent. Its exit code is ours.
+
+    Its output arrives when it has ended. If standard input is not a terminal, the command reads it.
+    """
+    from vmlan import labfile
+
+    path = lifecycle.find_file(file)
+    lifecycle.machine(labfile.load(path), machine)
+    stdin = b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read()
+    with Agent(paths.layout(path).machine(machine).agent, machine, timeout=20.0) as agent:
+        done = agent.run(argv, stdin, timeout)
+    if as_json:
+        common.print_json(
+            {
+                "machine": machine,
+                "argv": argv,
+                "exit": done.code,
+                "stdout": done.stdout,
+                "stderr": done.stderr,
+            }
+        )
+    else:
+        sys.stdout.write(done.stdout)
+        sys.stdout.flush()
+        sys.stderr.write(done.stderr)
+        if done.truncated:
+            print("vmlan: the output was longer than the agent keeps (16 MiB), and is cut", file=sys.stderr)
+    raise click.exceptions.Exit(done.code)

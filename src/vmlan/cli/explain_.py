@@ -1,0 +1,43 @@
+"""`vmlan explain`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from vmlan import lifecycle
+from vmlan.cli import common
+from vmlan.errors import UnknownName
+from vmlan.plan import explain
+
+
+@click.command("explain")
+@click.argument("name", required=False)
+@common.file_option
+@click.option("--script", is_flag=True, help="A bash script that makes the same lab without vmlan.")
+@common.json_option
+def command(name: str | None, file: Path | None, script: bool, as_json: bool) -> None:
+    """The exact commands that `up` runs, in order, each with its reason; NAME: of one machine or network."""
+    show(lifecycle.find_file(file), name, script=script, as_json=as_json)
+
+
+def show(file: Path, name: str | None, *, script: bool, as_json: bool) -> None:
+    """Print the plan of a lab file."""
+    lab, facts, plan = lifecycle.plan_file(file)
+    if name is not None and name not in explain.names(plan):
+        hint = "it has: " + ", ".join(sorted(explain.names(plan)))
+        raise UnknownName(f"there is no machine or network '{name}' in the plan", hint=hint)
+    if as_json:
+        rows = explain.paragraphs(plan, facts.layout, name)
+        steps = [{"ids": row.ids, "reason": row.reason or None, "shell": row.shell} for row in rows]
+        common.print_json({"lab": lab.name, "notes": plan.notes, "steps": steps})
+        return
+    if script:
+        print(explain.script(plan, facts.layout, lab.name, version("vmlan")), end="")
+        return
+    for note in plan.notes:
+        print(common.styled(f"# note: {note}", fg="yellow"))
+    for line in explain.text(plan, facts.layout, name).splitlines():
+        print(common.styled(line, fg="green") if line.startswith("#") else line)

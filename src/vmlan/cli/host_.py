@@ -1,0 +1,28 @@
+"""`vmlan host`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vmlan import lifecycle
+from vmlan.cli import common
+from vmlan.host import enter, paths
+from vmlan.host.run import need
+from vmlan.plan.steps import Space
+
+
+@click.command("host", context_settings={"ignore_unknown_options": True})
+@common.file_option
+@click.option("--outside", is_flag=True, help="Run it on the simulated outside instead.")
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="-- CMD...")
+def command(file: Path | None, outside: bool, argv: tuple[str, ...]) -> None:
+    """Run a command on the lab's host side: ip, tcpdump, ping …; without one, a shell.
+
+    Machines' names resolve there. You are root there, and only there.
+    """
+    layout = paths.layout(lifecycle.find_file(file))
+    words = argv or ("bash", "--norc")
+    need(words[0])
+    enter.become(layout, words, Space.OUTSIDE if outside else Space.HOST)

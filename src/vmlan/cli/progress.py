@@ -1,0 +1,141 @@
+"""Telling people what happens while it happens: moving lines on a terminal, plain ones elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from vmlan.cli import common
+from vmlan.lifecycle import Progress
+from vmlan.plan.steps import Interfaces, Start, Step
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+
+@contextmanager
+def open_progress(*, quiet: bool, verbose: bool = False) -> Iterator[Progress]:
+    """The fitting `Progress`. All of it goes to standard error: standard output is for results."""
+    if quiet:
+        yield Progress()
+    elif common.is_terminal(sys.stderr) and not verbose:
+        with Moving() as moving:
+            yield moving
+    else:
+        yield Plain(verbose=verbose)
+
+
+class Plain(Progress):
+    """A line for each event."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        self._verbose = verbose
+        self._lock = threading.Lock()
+
+    def _say(self, text: str) -> None:
+        with self._lock:
+            print(text, file=sys.stderr, flush=True)
+
+    def preparing(self, what: str) -> None:
+        """A line, since it takes time."""
+        self._say(f"… {what}")
+
+    def step(self, steps: tuple[Step, ...]) -> None:
+        """With -v: the reason of each step, and its command."""
+        if self._verbose:
+            for step in steps:
+                self._say(f"+ {step.reason}")
+                for line in _commands(step):
+                    self._say(f"    {line}")
+
+    def machine(self, name: str, state: str) -> None:
+        """A line for each state."""
+        self._say(f"{name}: {state}")
+
+    def note(self, text: str) -> None:
+        """A line that stands out."""
+        self._say(f"note: {text}")
+
+
+def _commands(step: Step) -> list[str]:
+    import shlex
+
+    if isinstance(step, Interfaces):
+        return [f"ip {line}" for line in step.lines]
+    if isinstance(step, Start):
+        return [shlex.join(step.command.argv)]
+    command = getattr(step, "command", None)
+    return [shlex.join(command.argv)] if command else []
+
+
+class Moving(Progress):
+    """One line a machine, each with its state and its time; notes and steps scroll above."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, tuple[str, float, float | None]] = {}
+        self._lock = threading.Lock()
+        self._doing = ""
+        self._live: Live | None = None
+
+    def __enter__(self) -> Moving:
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(stderr=True, highlight=False)
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=10)
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._live is not None
+        self._doing = ""
+        self._live.stop()
+
+    def _render(self) -> Table:
+        from rich.spinner import Spinner
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 1))
+        with self._lock:
+            for name, (state, began, ended) in self._states.items():
+                done, bad = state.startswith(("ready", "runs")), state == "not ready"
+                mark: Text | Spinner = (
+                    Text("✓", "green") if done else Text("✗", "red") if bad else self._spinner(name)
+                )
+                clock = "" if done else f"{(ended or time.monotonic()) - began:.1f} s"
+                table.add_row(mark, Text(name, "bold"), Text(state), Text(clock, "dim"))
+            if self._doing:
+                table.add_row(Spinner("dots"), "", Text(self._doing, "dim"), "")
+        return table
+
+    def _spinner(self, name: str) -> Spinner:
+        from rich.spinner import Spinner
+
+        return Spinner("dots", style="cyan")
+
+    def preparing(self, what: str) -> None:
+        """The line at the bottom."""
+        self._doing = what
+
+    def step(self, steps: tuple[Step, ...]) -> None:
+        """The line at the bottom."""
+        self._doing = steps[-1].reason
+
+    def machine(self, name: str, state: str) -> None:
+        """The machine's line."""
+        with self._lock:
+            _, began, _ = self._states.get(name, ("", time.monotonic(), None))
+            ended = time.monotonic() if state.startswith(("ready", "runs", "not ready")) else None
+            self._states[name] = (state, began, ended)
+            self._doing = ""
+
+    def note(self, text: str) -> None:
+        """Above the moving lines."""
+        assert self._live is not None
+        self._live.console.print(f"[yellow]note:[/] {text}", soft_wrap=True)
