@@ -63,7 +63,7 @@ class Executor:
                     step.machine for step in group if isinstance(step, Start) and step.machine
                 ]
         except BaseException as error:
-            self._roll_back(begun, book, error)
+            self._roll_back(begun, before, book, error)
             raise
         finally:
             book.close()
@@ -148,10 +148,21 @@ class Executor:
 
     # Undoing
 
-    def _roll_back(self, begun: list[Step], book: Journal, error: BaseException) -> None:
-        """Undo what this bring-up began. What cannot be undone is told with the error, not instead of it."""
+    def _roll_back(
+        self, begun: list[Step], before: dict[str, Entry], book: Journal, error: BaseException
+    ) -> None:
+        """Undo what this bring-up began. What cannot be undone is told with the error, not instead of it.
+
+        A live file that it wrote anew gets its earlier text back.
+        """
         try:
             self._undo_all(begun, book, fresh=begun)
+            for step in begun:
+                if isinstance(step, WriteFile) and step.id in before:
+                    earlier = before[step.id].step
+                    book.begin([earlier])
+                    self._do((earlier,))
+                    book.done([earlier])
             if any(isinstance(step, StartKeeper) for step in begun) or not self._in_effect():
                 self._effects.empty_folder(self._layout.run)
         except VmlanError as residue:
@@ -168,8 +179,9 @@ class Executor:
             case MakeFolder(path=path, keep=keep):
                 if path != self._layout.run:  # the journal is in there: it goes last
                     self._effects.remove_folder(path, if_empty=keep)
-            case WriteFile(path=path):
-                self._effects.remove_file(path)
+            case WriteFile(path=path, live=live):
+                if not live:  # one that is live may be mounted somewhere: it goes with the lab's folder
+                    self._effects.remove_file(path)
             case StartKeeper():
                 self._effects.end_keeper()
             case Run(creates=path):
@@ -203,7 +215,9 @@ def _undo_order(steps: Sequence[Step]) -> list[Step]:
     def rank(step: Step) -> int:
         return 0 if isinstance(step, Start) else 1 if isinstance(step, StartKeeper) else 2
 
-    return sorted(reversed(steps), key=rank)
+    ordered = list(reversed(steps))
+    ordered.sort(key=rank)  # a stable sort: within a rank it stays last first
+    return ordered
 
 
 def _was_used(step: Step, steps: Sequence[Step]) -> bool:

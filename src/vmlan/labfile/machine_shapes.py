@@ -1,0 +1,225 @@
+"""A machine with its disks and NICs: one Struct each, whose fields are its keys."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import UNSET, Struct, UnsetType
+
+from vmlan.labfile.describe import ADDRESS, CIDR, MAC, QUOTED, SIZE, WITHOUT_UNIT, WORD, File, Text, key
+
+
+class Disk(Struct, forbid_unknown_fields=True):
+    """A disk of the lab's own: an empty one (`size`), or a copy-on-write one over a file (`base`)."""
+
+    size: (
+        Annotated[
+            str,
+            key(
+                "How large the guest sees it, with a unit (of 1024).",
+                "a size with a unit, such as 8G",
+                "8G",
+                number=WITHOUT_UNIT,
+                pattern=SIZE,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    base: (
+        Annotated[
+            str,
+            key(
+                "The image that it starts from, which is never written.",
+                "a path, such as debian.qcow2",
+                "debian.qcow2",
+                number=QUOTED,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class Nic(Struct, forbid_unknown_fields=True):
+    """One network card of a machine."""
+
+    network: Annotated[str, key("The network that the card is on.", "a network's name", "lan")]
+    model: Annotated[
+        Literal["virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet", "vmxnet3"],
+        key("The card that the guest sees; e1000 or rtl8139 for systems without virtio drivers."),
+    ] = "virtio"
+    mac: (
+        Annotated[
+            str,
+            key(
+                "The card's hardware address; made from the names of lab and machine when left out.",
+                "six pairs of hexadecimal digits, such as 52:54:00:12:34:56",
+                "52:54:00:12:34:56",
+                number=(
+                    "{0} is not a MAC address",
+                    "six pairs of hexadecimal digits, such as 52:54:00:12:34:56",
+                ),
+                pattern=MAC,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    address: (
+        Annotated[
+            str,
+            key(
+                "A fixed address for the guest, with its prefix length.",
+                "an address with its prefix length, such as 10.2.0.9/24",
+                "10.2.0.9/24",
+                pattern=CIDR,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    gateway: (
+        Annotated[
+            str,
+            key(
+                "The guest's way out of the network; needs `address`.",
+                "an address, such as 10.2.0.1",
+                "10.2.0.1",
+                pattern=ADDRESS,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+_BootWord: TypeAlias = Annotated[
+    Literal["disk", "cdrom", "floppy", "usb", "network"],
+    key("", "disk, cdrom, floppy, usb or network"),
+]
+
+
+class Machine(Struct, forbid_unknown_fields=True, rename="kebab"):
+    """One machine. With nothing at all it is a `tiny` one."""
+
+    image: (
+        Annotated[
+            str,
+            key(
+                "What it boots: tiny (the embedded guest), or a path to a qcow2, raw, ISO or floppy image. "
+                "tiny when left out, unless there are media or a kernel.",
+                "tiny or a path, such as debian.qcow2",
+                "tiny",
+                "debian.qcow2",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    memory: (
+        Annotated[
+            str,
+            key(
+                "How much memory, with a unit (of 1024). 256M for tiny; 512M otherwise, since QEMU's own "
+                "default of 128M is too little for most systems with a desktop.",
+                "a size with a unit, such as 512M",
+                "512M",
+                "2G",
+                number=WITHOUT_UNIT,
+                pattern=SIZE,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    cpus: Annotated[
+        int,
+        key("How many processors.", "a whole number from 1, such as 2", 2, least=1),
+    ] = 1
+    cpu: Annotated[
+        str,
+        key(
+            "The processor: host, max, or any model of QEMU's.",
+            "one word, such as max",
+            "host",
+            "max",
+            number=QUOTED,
+            pattern=WORD,
+        ),
+    ] = "max"
+    accel: Annotated[
+        Literal["auto", "kvm", "tcg"],
+        key("How the processor is run: auto tries KVM and falls back to emulation (tcg)."),
+    ] = "auto"
+    machine: Annotated[
+        str, key("QEMU's machine type.", "one word, such as pc", "pc", "q35", number=QUOTED, pattern=WORD)
+    ] = "pc"
+    floppy: (
+        Annotated[str, key("A floppy image.", "a path, such as boot.img", "boot.img", number=QUOTED)]
+        | UnsetType
+    ) = UNSET
+    cdrom: (
+        Annotated[str, key("A CD or DVD image.", "a path, such as live.iso", "live.iso", number=QUOTED)]
+        | UnsetType
+    ) = UNSET
+    usb: Annotated[
+        list[File],
+        key("Images of USB sticks.", "a list of paths, such as [stick.img]", ["stick.img"]),
+    ] = []
+    disks: Annotated[
+        list[str | Disk],
+        key(
+            "Disks: {size: 8G} is an empty one, {base: FILE} a copy-on-write one over a file, and a path "
+            "alone a file that is used as it is and written to.",
+            "a list, such as [{size: 8G}]",
+            [{"size": "8G"}, {"base": "debian.qcow2"}, "data.qcow2"],
+        ),
+    ] = []
+    boot: (
+        Annotated[
+            list[_BootWord] | _BootWord,
+            key(
+                "What it boots from, in order; the natural order when left out.",
+                "a list, such as [cdrom, disk]",
+                ["cdrom", "disk"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    kernel: (
+        Annotated[
+            str, key("A Linux kernel to boot directly.", "a path, such as vmlinuz", "vmlinuz", number=QUOTED)
+        ]
+        | UnsetType
+    ) = UNSET
+    initrd: (
+        Annotated[
+            str,
+            key(
+                "The kernel's initramfs; needs `kernel`.",
+                "a path, such as initrd.img",
+                "initrd.img",
+                number=QUOTED,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    append: Annotated[
+        str,
+        key(
+            "The kernel's command line.",
+            "one line of text, such as console=ttyS0",
+            "console=ttyS0",
+            number=QUOTED,
+        ),
+    ] = ""
+    nics: Annotated[
+        list[str | Nic],
+        key(
+            "Network cards, in the order in which the guest sees them; a network's name alone is enough.",
+            "a list of networks, such as [lan]",
+            ["lan", {"network": "lan", "model": "e1000"}],
+        ),
+    ] = []
+    qemu_args: Annotated[
+        list[Text],
+        key(
+            "Last resort: arguments that are passed to QEMU as they are.",
+            "a list of texts, such as [-device, edu]",
+            ["-device", "edu"],
+        ),
+    ] = []

@@ -1,0 +1,182 @@
+"""`machines:` → the model's machines, with their disks and NICs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from vmlan.labfile import shapes, values
+from vmlan.labfile.draft import Placed, PlacedMachine
+from vmlan.labfile.located import Entry, Located, Mark, Problems
+from vmlan.labfile.section import Section, described
+from vmlan.labfile.words import plain, quote
+from vmlan.model import MIB, Accel, Disk, FileDisk, Machine, NewDisk, Nic, OverlayDisk
+
+T = TypeVar("T")
+
+RESERVED = frozenset({"host", "outside"})
+
+#: For anything but the tiny guest: QEMU's own 128M is too little for most systems with a desktop.
+MEMORY_OF_OTHERS = 512 * MIB
+
+#: What makes a machine with no `image` something else than a tiny one.
+_MEDIA = ("disks", "cdrom", "floppy", "usb", "kernel")
+
+
+#: Which key brings what the boot order names.
+_BOOT_SOURCES = {"disk": "disks", "cdrom": "cdrom", "floppy": "floppy", "usb": "usb", "network": "nics"}
+
+
+def read_machine(name: str, entry: Entry, folder: Path, problems: Problems) -> PlacedMachine | None:
+    """One machine, or None (with a problem noted) when there are no keys to read."""
+    node = entry.value
+    if node.entries is None and not node.empty:
+        what = f"machine {quote(name)} cannot be {described(node)}"
+        problems.add(entry.at, what, f"write {plain(name)}: {{image: tiny}}, or nothing after {plain(name)}:")
+        return None
+    section = Section(node, shapes.Machine, problems)
+    section.only()
+    nics = tuple(
+        nic for item in section.items("nics") if (nic := _read_nic(item, section.problems)) is not None
+    )
+    machine = _machine(name, section, folder, tuple(nic.value for nic in nics))
+    _check_boot(machine, section)
+    return PlacedMachine(machine, entry.at, section.marks, nics)
+
+
+def _machine(name: str, section: Section, folder: Path, nics: tuple[Nic, ...]) -> Machine:
+    as_path = values.path(folder)
+    image: Path | Literal["tiny"] | None = section.parsed("image", values.image(folder))
+    if not section.has("image"):
+        image = None if any(section.has(key) for key in _MEDIA) else "tiny"
+    memory = section.parsed("memory", values.size("1M"))
+    fallback = Machine.memory if image == "tiny" else MEMORY_OF_OTHERS
+    return Machine(
+        name=name,
+        image=image,
+        memory=fallback if memory is None else memory,
+        disks=_disks(section, as_path),
+        floppy=section.parsed("floppy", as_path),
+        cdrom=section.parsed("cdrom", as_path),
+        usb=_values(section.each("usb", as_path)),
+        boot=_boot(section),
+        kernel=section.parsed("kernel", as_path),
+        initrd=section.parsed("initrd", as_path),
+        nics=nics,
+        qemu_args=_values(section.each("qemu-args", str)),
+        **_given(
+            cpus=section.get("cpus"),
+            cpu=section.parsed("cpu", values.word),
+            accel=section.parsed("accel", Accel),
+            machine=section.parsed("machine", values.word),
+            append=section.parsed("append", values.line),
+        ),
+    )
+
+
+def _given(**found: Any) -> dict[str, Any]:
+    """What is written; the rest keeps the model's defaults."""
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _values(found: tuple[tuple[T, Mark], ...]) -> tuple[T, ...]:
+    return tuple(value for value, _ in found)
+
+
+def _boot(section: Section) -> tuple[str, ...]:
+    words: list[str] = []
+    image = section.node("image")
+    has_medium = image is not None and image.value != "tiny"  # of any kind: what it is, is seen later
+    for word, at in section.each("boot", str, alone=True):
+        source = _BOOT_SOURCES[word]
+        if word in words:
+            section.problems.add(at, f"boot has {word} twice", "name each once, in order")
+        elif not section.has(source) and (word == "network" or not has_medium):
+            what = f"boot names {word}, and the machine has none"
+            section.problems.add(at, what, f"add {source}:, or leave {word} out")
+        words.append(word)
+    return tuple(words)
+
+
+def _check_boot(machine: Machine, section: Section) -> None:
+    """What direct boot and the boot order need to be there."""
+    if section.has("initrd") and not section.has("kernel"):
+        section.problems.add(section.marks["initrd"], "an initrd is loaded with a kernel", "add kernel:")
+    if section.has("append") and not section.has("kernel") and machine.image != "tiny":
+        section.problems.add(section.marks["append"], "append is the command line of a kernel", "add kernel:")
+
+
+def _disks(section: Section, as_path: Callable[[str], Path]) -> tuple[Disk, ...]:
+    found = (_disk(node, as_path, section.problems) for node in section.items("disks"))
+    return tuple(disk for disk in found if disk is not None)
+
+
+def _disk(node: Located, as_path: Callable[[str], Path], problems: Problems) -> Disk | None:
+    if isinstance(node.value, str):
+        try:
+            return FileDisk(as_path(node.value))
+        except values.Wrong as wrong:
+            problems.add(node.at, wrong.what, wrong.hint)
+            return None
+    if node.entries is None:
+        what = f"a disk cannot be {described(node)}"
+        problems.add(node.at, what, "write {size: 8G}, {base: debian.qcow2} or a path")
+        return None
+    section = Section(node, shapes.Disk, problems)
+    section.only(known={"path": "'path' is not a key of a disk; write the path alone, without braces"})
+    size = section.parsed("size", values.size("1K"))
+    base = section.parsed("base", as_path)
+    if not section.has("size") and not section.has("base"):
+        if not node.entries:
+            problems.add(
+                node.at, "the disk has no size and no base", "write {size: 8G} or {base: debian.qcow2}"
+            )
+        return None
+    if base is not None:
+        return OverlayDisk(base, size)
+    return None if size is None or section.has("base") else NewDisk(size)
+
+
+def _read_nic(node: Located, problems: Problems) -> Placed[Nic] | None:
+    if isinstance(node.value, str):
+        return Placed(Nic(node.value), node.at, {"network": node.at})
+    if node.entries is None:
+        problems.add(
+            node.at, f"a NIC cannot be {described(node)}", "write a network's name, or {network: lan}"
+        )
+        return None
+    section = Section(node, shapes.Nic, problems)
+    section.only()
+    network = section.get("network")
+    if not section.has("network"):
+        problems.add(node.at, "the NIC has no network", "add one, such as network: lan")
+    address = section.parsed("address", values.interface)
+    gateway = section.parsed("gateway", values.address)
+    nic = Nic(
+        # No network has the empty name; the problem is noted.
+        network=network or "",
+        mac=section.parsed("mac", values.mac),
+        address=address,
+        gateway=gateway,
+        **_given(model=section.get("model")),
+    )
+    _check_gateway(nic, section.marks, problems)
+    return Placed(nic, node.at, section.marks)
+
+
+def _check_gateway(nic: Nic, marks: Mapping[str, Mark], problems: Problems) -> None:
+    if nic.gateway is None:
+        return
+    at = marks["gateway"]
+    if nic.address is None:
+        if "address" not in marks:
+            problems.add(at, "a gateway is written, and no address", "add address:, or leave both to dhcp")
+    elif nic.gateway not in nic.address.network:
+        problems.add(
+            at, f"{nic.gateway} is not in {nic.address.network}", "the gateway is in the address's network"
+        )
+    elif nic.gateway == nic.address.ip:
+        problems.add(
+            at, f"{nic.gateway} is the machine's own address", "the gateway is another machine or the host"
+        )

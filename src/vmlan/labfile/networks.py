@@ -1,0 +1,98 @@
+"""`networks:` → the model's networks, each kind with its own keys."""
+
+from __future__ import annotations
+
+from vmlan.labfile import shapes, values
+from vmlan.labfile.draft import PlacedNetwork
+from vmlan.labfile.located import Entry, Problems
+from vmlan.labfile.section import Section, described, keys_of
+from vmlan.labfile.words import listed, plain, quote, suggestion
+from vmlan.model import BridgeNetwork, Forward, Network, NoNetwork, SocketNetwork, TapNetwork, UserNetwork
+
+RESERVED = frozenset({"lo", "eth0", "outside", "all", "default"})
+
+_LATER = {
+    "uplink": "'uplink' of a network is not in this version; leave it out",
+    "vlan": "'vlan' is not in this version; leave it out",
+}
+_KINDS = listed(shapes.NETWORKS)
+
+
+def read_network(name: str, entry: Entry, problems: Problems) -> PlacedNetwork | None:
+    """One network, or None (with a problem noted) when it cannot be told what it is."""
+    node = entry.value
+    if node.entries is None:
+        what = "is empty" if node.empty else f"cannot be {described(node)}"
+        problems.add(
+            entry.at, f"network {quote(name)} {what}", f"write {plain(name)}: {{kind: {_guess(node.value)}}}"
+        )
+        return None
+    kind = _kind(name, entry, node.entries.get("kind"), problems)
+    if kind is None:
+        return None
+    section = Section(node, shapes.NETWORKS[kind], problems)
+    section.only(also=["kind"], known={**_LATER, **_of_other_kinds(kind)})
+    forwards = section.each("forward", values.forward) if kind == "user" else ()
+    network = _network(name, kind, section, tuple(forward for forward, _ in forwards))
+    return PlacedNetwork(network, entry.at, section.marks, forwards)
+
+
+def _kind(name: str, network: Entry, entry: Entry | None, problems: Problems) -> str | None:
+    if entry is None:
+        problems.add(network.at, f"network {quote(name)} has no kind", f"add kind: {_KINDS}")
+        return None
+    at, kind = entry.value.at, entry.value.value
+    if entry.value.empty:
+        problems.add(entry.at, "'kind' is empty", f"write {_KINDS}")
+    elif not isinstance(kind, str):
+        problems.add(at, f"a kind cannot be {described(entry.value)}", f"it takes {_KINDS}")
+    elif kind == "hub":
+        problems.add(at, "kind hub is not in this version", "kind bridge connects machines with each other")
+    elif kind not in shapes.NETWORKS:
+        problems.add(at, f"unknown kind {quote(kind)}", suggestion(kind, shapes.NETWORKS))
+    else:
+        return kind
+    return None
+
+
+def _network(name: str, kind: str, section: Section, forwards: tuple[Forward, ...]) -> Network:
+    if kind == "tap":
+        return TapNetwork(name, section.parsed("host", values.interface))
+    if kind == "bridge":
+        host = section.parsed("host", values.interface)
+        bridge = BridgeNetwork(name, host, section.get("dhcp") or False, section.get("nat") or False)
+        _check_bridge(bridge, section)
+        return bridge
+    if kind == "user":
+        return UserNetwork(name, forwards)
+    return SocketNetwork(name) if kind == "socket" else NoNetwork(name)
+
+
+def _check_bridge(bridge: BridgeNetwork, section: Section) -> None:
+    for key, wanted in (("dhcp", bridge.dhcp), ("nat", bridge.nat)):
+        if wanted and not section.has("host"):
+            hint = "add one, such as host: 10.1.1.1/24"
+            section.problems.add(
+                section.marks[key], f"{key} needs the host side's address on the network", hint
+            )
+    host = bridge.host
+    if bridge.dhcp and host is not None and host.network.prefixlen > 29:
+        what = f"{host} leaves dhcp too few addresses to give"
+        section.problems.add(section.marks["host"], what, f"/29 or larger, such as {host.ip}/24")
+
+
+def _guess(value: object) -> str:
+    return value if isinstance(value, str) and value in shapes.NETWORKS else "tap"
+
+
+def _of_other_kinds(kind: str) -> dict[str, str]:
+    """What to say of keys that other kinds have."""
+    owners: dict[str, list[str]] = {}
+    for other, shape in shapes.NETWORKS.items():
+        for key in keys_of(shape):
+            owners.setdefault(key, []).append(other)
+    return {
+        key: f"'{key}' is for kind {listed(kinds)}; this network is kind {kind}"
+        for key, kinds in owners.items()
+        if kind not in kinds
+    }

@@ -1,0 +1,104 @@
+"""What a lab may need of QEMU, each fact once: how it is detected, since when, and where that is from.
+
+QEMU is asked wherever it can be; a version is only said to the user. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from vmlan.errors import HostError, RequestError
+from vmlan.qemu.cmdline import NIC_DEVICES
+from vmlan.qemu.facts import QemuFacts
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Something of QEMU's that a command line of ours uses."""
+
+    name: str
+    has: Callable[[QemuFacts], bool]
+    since: str  #: the first release that has it
+    source: str  #: where that is from
+    without: str  #: what to do without it
+
+
+def _backend(name: str, without: str) -> Feature:
+    """A network backend. Any can be left out of a build, so a version proves nothing."""
+    return Feature(
+        f"backend {name}", lambda facts: name in facts.netdevs, "1.2", "QEMU, qapi/net.json", without
+    )
+
+
+def _device(name: str, without: str = "sudo apt-get install qemu-system-x86") -> Feature:
+    """A device. Packagers leave some out (RHEL), or put some into packages of their own."""
+    return Feature(
+        f"device {name}", lambda facts: name in facts.devices, "5.2 or before", "a QEMU 5.2, asked", without
+    )
+
+
+FEATURES: dict[str, Feature] = {
+    feature.name: feature
+    for feature in (
+        _backend("user", "this QEMU was built without slirp: use another, or a bridge with uplink: internet"),
+        _backend("tap", "use a QEMU that was built for Linux"),
+        _backend("socket", "use a bridge instead"),
+        _backend("hubport", "leave the NIC out, or put it on a bridge that has no other port"),
+        _device("virtio-serial-pci"),
+        _device("virtserialport"),
+        _device("virtio-rng-pci"),
+        _device("virtio-blk-pci"),
+        _device("ide-cd"),
+        _device("isa-fdc", "this QEMU was built without floppies: give the medium as a cdrom or usb"),
+        _device("floppy", "this QEMU was built without floppies: give the medium as a cdrom or usb"),
+        _device("usb-storage", "this QEMU was built without USB disks: give the medium as a disk"),
+    )
+}
+
+
+def require(facts: QemuFacts, names: Iterable[str]) -> None:
+    """Raise `HostError` for the first feature that this QEMU does not have, and say what to do without."""
+    for name in names:
+        feature = FEATURES[name]
+        if not feature.has(facts):
+            raise HostError(
+                f"{facts.path} (QEMU {facts.full_version}) has no {name},"
+                f" which QEMU can have since {feature.since}",
+                hint=feature.without,
+            )
+
+
+def machine_type(facts: QemuFacts, asked: str) -> str:
+    """The full name of a machine type, "pc" → "pc-i440fx-7.2".
+
+    Raises `RequestError`, with the nearest that there is, for one that this QEMU does not have.
+    """
+    full = {machine.alias: machine.name for machine in facts.machines if machine.alias}
+    full |= {machine.name: machine.name for machine in facts.machines}
+    if asked in full:
+        return full[asked]
+    raise RequestError(
+        f"QEMU {facts.full_version} has no machine type '{asked}'",
+        hint=_nearest(asked, full, "qemu-system-x86_64 -machine help lists what it has"),
+    )
+
+
+def nic_device(facts: QemuFacts, model: str) -> str:
+    """QEMU's device for a NIC model of a lab file, "virtio" → "virtio-net-pci".
+
+    Raises `RequestError`, with the nearest that there is, for one that this QEMU does not have.
+    """
+    device = NIC_DEVICES.get(model, model)
+    if device in facts.devices:
+        return device
+    raise RequestError(
+        f"QEMU {facts.full_version} has no NIC '{model}'",
+        hint=_nearest(model, (*NIC_DEVICES, *facts.devices), "qemu-system-x86_64 -nic model=help lists them"),
+    )
+
+
+def _nearest(asked: str, known: Iterable[str], otherwise: str) -> str:
+    found = get_close_matches(asked, sorted(known), n=1)
+    return f"did you mean '{found[0]}'?" if found else otherwise

@@ -1,0 +1,52 @@
+"""Labs and facts for tests: planned for hosts that are not here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vmlan import labfile
+from vmlan.model import Lab
+from vmlan.plan.facts import Facts, ImageFacts, KvmFacts, TinyFacts
+from vmlan.plan.layout import Layout
+
+GIB = 1024**3
+
+LAN = """
+name: lan
+host: {forwarding: true, uplink: simulated}
+networks:
+  lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true, nat: true}
+  wire: {kind: tap, host: 10.1.1.1/24}
+machines:
+  vm1: {nics: [lan, {network: wire, address: 10.1.1.2/24}]}
+  vm2: {nics: [{network: lan, model: e1000}], disks: [{size: 1G}]}
+"""
+
+LAN_AND_ONE_MORE = LAN + "  vm3: {nics: [lan], disks: [{size: 1G}]}\n"
+
+
+def lab(text: str, folder: Path = Path("/labs/here")) -> Lab:
+    return labfile.loads(text, file="lab.yaml", folder=folder)
+
+
+def facts(run: Path = Path("/run/user/1000/vmlan/here-123456"), state: Path | None = None, **changes: object) -> Facts:
+    """A host with everything, KVM not working, and a few images."""
+    state = state or Path("/home/user/.local/state/vmlan/here-123456")
+    known = [
+        ImageFacts(Path("/labs/here/debian.qcow2"), "qcow2", "disk", 8 * GIB),
+        ImageFacts(Path("/labs/here/data.img"), "raw", "disk", GIB),
+        ImageFacts(Path("/labs/here/a,b:c.img"), "raw", "disk", GIB),
+        ImageFacts(Path("/labs/here/live.iso"), "raw", "cdrom", GIB),
+        ImageFacts(Path("/labs/here/boot.img"), "raw", "floppy", 1440 * 1024),
+        ImageFacts(Path("/labs/here/stick.img"), "raw", "disk", GIB),
+    ]
+    values: dict[str, object] = {
+        "layout": Layout(run=run, state=state),
+        "qemu": Path("/usr/bin/qemu-system-x86_64"),
+        "kvm": KvmFacts(False, "/dev/kvm is not there"),
+        "keeper": ("/usr/bin/python3", "-I", "-S", "-B", "/opt/vmlan/keeper.py"),
+        "tiny": TinyFacts(Path("/cache/tiny/vmlinux"), Path("/cache/tiny/initrd")),
+        "images": {image.path: image for image in known},
+        "internet": "pasta",
+    }
+    return Facts(**{**values, **changes})  # type: ignore[arg-type]

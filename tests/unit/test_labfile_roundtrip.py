@@ -1,0 +1,183 @@
+"""Any lab, written out as a file, is read as that lab."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vmlan.labfile import loads
+from vmlan.model import (
+    Accel,
+    BridgeNetwork,
+    Disk,
+    FileDisk,
+    Forward,
+    HostSide,
+    Lab,
+    Machine,
+    Network,
+    NewDisk,
+    Nic,
+    NoNetwork,
+    OverlayDisk,
+    PingCheck,
+    SocketNetwork,
+    Uplink,
+    UserNetwork,
+)
+
+FOLDER = Path("/labs/x")
+
+# Text that can be in a path or an argument: everything but NUL and half characters.
+text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
+line = text.filter(lambda value: not set(value) & set("\r\n"))
+files = st.from_regex(r"\A[a-zé ,;'\"\n$=-]{1,8}\.img\Z").map(lambda name: FOLDER / name)
+optional_file = st.none() | files
+macs = st.integers(0, 2**32 - 1).map(lambda tail: "52:54:" + tail.to_bytes(4, "big").hex(":"))
+models = st.sampled_from(["virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet", "vmxnet3"])
+disks: st.SearchStrategy[Disk] = st.one_of(
+    st.builds(NewDisk, st.integers(1024, 2**50)),
+    st.builds(OverlayDisk, files, st.none() | st.integers(1024, 2**50)),
+    st.builds(FileDisk, files),
+)
+forwards = st.builds(
+    Forward,
+    st.integers(1, 65535),
+    st.integers(1, 65535),
+    st.sampled_from(["tcp", "udp"]),
+    st.integers(0, 2**32 - 1).map(IPv4Address),
+)
+
+
+@st.composite
+def networks(draw: st.DrawFn, index: int) -> Network:
+    name = f"n{index}"
+    host = IPv4Interface(f"10.{index}.0.{draw(st.integers(1, 254))}/24")
+    return draw(
+        st.one_of(
+            st.builds(BridgeNetwork, st.just(name), st.just(host), st.booleans(), st.booleans()),
+            st.just(BridgeNetwork(name)),
+            # One forward in the lab at most: two may want the same port.
+            st.builds(UserNetwork, st.just(name), st.tuples(forwards) if index == 0 else st.just(())),
+            st.just(SocketNetwork(name)),
+            st.just(NoNetwork(name)),
+        )
+    )
+
+
+@st.composite
+def labs(draw: st.DrawFn) -> Lab:
+    every = tuple(draw(networks(index)) for index in range(draw(st.integers(0, 3))))
+    # A network with forwards leads to one NIC only.
+    on = [network.name for network in every if not (isinstance(network, UserNetwork) and network.forward)]
+    unused_macs = iter(draw(st.lists(macs, min_size=9, max_size=9, unique=True)))
+    names = [f"vm{index}" for index in range(draw(st.integers(1, 3)))]
+    machines = []
+    for name in names:
+        nics = draw(st.lists(st.tuples(st.sampled_from(on), models, st.booleans()), max_size=3)) if on else []
+        kernel = draw(optional_file)
+        machines.append(
+            Machine(
+                name=name,
+                image=draw(st.sampled_from(["tiny", FOLDER / "a.qcow2"])),
+                memory=draw(st.integers(2**20, 2**45)),
+                cpus=draw(st.integers(1, 500)),
+                cpu=draw(st.sampled_from(["max", "host", "qemu64"])),
+                accel=draw(st.sampled_from(Accel)),
+                machine=draw(st.sampled_from(["pc", "q35", "pc-i440fx-7.2"])),
+                disks=tuple(draw(st.lists(disks, max_size=2))),
+                floppy=draw(optional_file),
+                cdrom=draw(optional_file),
+                usb=tuple(draw(st.lists(files, max_size=2))),
+                kernel=kernel,
+                initrd=draw(optional_file) if kernel else None,
+                append=draw(line) if kernel else "",
+                nics=tuple(
+                    Nic(network, model, next(unused_macs) if has_mac else None)
+                    for network, model, has_mac in nics
+                ),
+                qemu_args=tuple(draw(st.lists(text, max_size=3))),
+            )
+        )
+    ends = st.sampled_from([*names, "host"])
+    checks = st.builds(PingCheck, ends | st.just("203.0.113.68"), ends, st.booleans(), st.none(), text)
+    on_networks = [(machine.name, nic.network) for machine in machines for nic in machine.nics]
+    if on_networks:
+        places = st.sampled_from(on_networks)
+        checks |= places.map(lambda place: PingCheck(place[0], "host", via=place[1]))
+    host = HostSide(forwarding=draw(st.booleans()), uplink=draw(st.sampled_from(Uplink)))
+    return Lab("x", FOLDER, tuple(machines), every, host, tuple(draw(st.lists(checks, max_size=2))))
+
+
+def written(lab: Lab) -> dict[str, Any]:
+    """The lab as the data of a file."""
+    return {
+        "host": {"forwarding": lab.host.forwarding, "uplink": lab.host.uplink.value},
+        "networks": {network.name: written_network(network) for network in lab.networks},
+        "machines": {machine.name: written_machine(machine) for machine in lab.machines},
+        "checks": [
+            {
+                "ping": check.target,
+                "from": check.source,
+                "expect": "reachable" if check.reachable else "unreachable",
+                "hint": check.hint,
+                **({"via": check.via} if check.via else {}),
+            }
+            for check in lab.checks
+        ],
+    }
+
+
+def written_network(network: Network) -> dict[str, Any]:
+    keys: dict[str, Any] = {"kind": network.kind}
+    if isinstance(network, BridgeNetwork) and network.host is not None:
+        keys |= {"host": str(network.host), "dhcp": network.dhcp, "nat": network.nat}
+    if isinstance(network, UserNetwork):
+        keys["forward"] = [f"{f.bind}:{f.host_port}:{f.guest_port}/{f.protocol}" for f in network.forward]
+    return keys
+
+
+def written_machine(machine: Machine) -> dict[str, Any]:
+    keys = {
+        "image": str(machine.image),
+        "memory": f"{machine.memory}B" if machine.memory % 1024 else f"{machine.memory // 1024}K",
+        "cpus": machine.cpus,
+        "cpu": machine.cpu,
+        "accel": machine.accel.value,
+        "machine": machine.machine,
+        "disks": [written_disk(disk) for disk in machine.disks],
+        "usb": [path.name for path in machine.usb],
+        "nics": [written_nic(nic) for nic in machine.nics],
+        "qemu-args": list(machine.qemu_args),
+    }
+    for key in ("floppy", "cdrom", "kernel", "initrd"):
+        path = getattr(machine, key)
+        if path is not None:
+            keys[key] = path.name
+    if machine.append:
+        keys["append"] = machine.append
+    return keys
+
+
+def written_disk(disk: Disk) -> Any:
+    if isinstance(disk, FileDisk):
+        return disk.path.name
+    keys = {"base": disk.base.name} if isinstance(disk, OverlayDisk) else {}
+    return keys if disk.size is None else {**keys, "size": f"{disk.size}B"}
+
+
+def written_nic(nic: Nic) -> Any:
+    if nic == Nic(nic.network):
+        return nic.network
+    return {"network": nic.network, "model": nic.model, **({"mac": nic.mac} if nic.mac else {})}
+
+
+@settings(max_examples=100, deadline=None)
+@given(labs())
+def test_every_lab(lab: Lab) -> None:
+    assert loads(json.dumps(written(lab)), folder=FOLDER) == lab
