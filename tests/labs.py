@@ -6,8 +6,9 @@ from pathlib import Path
 
 from vmlan import labfile
 from vmlan.model import Lab
-from vmlan.plan.facts import Facts, ImageFacts, KvmFacts, TinyFacts
+from vmlan.plan.facts import Facts, ImageFacts, TinyFacts
 from vmlan.plan.layout import Layout
+from vmlan.qemu.facts import KvmVerdict, MachineType, QemuFacts
 
 GIB = 1024**3
 
@@ -23,6 +24,21 @@ machines:
 """
 
 LAN_AND_ONE_MORE = LAN + "  vm3: {nics: [lan], disks: [{size: 1G}]}\n"
+
+
+#: A QEMU that has what labs use.
+QEMU = QemuFacts(
+    path=Path("/usr/bin/qemu-system-x86_64"),
+    version=(7, 2, 22),
+    full_version="7.2.22",
+    machines=(MachineType("pc-i440fx-7.2", "pc", default=True), MachineType("pc-q35-7.2", "q35")),
+    accelerators=frozenset({"kvm", "tcg"}),
+    netdevs=frozenset({"user", "tap", "socket", "hubport"}),
+    devices=frozenset(
+        "virtio-serial-pci virtserialport virtio-rng-pci virtio-blk-pci virtio-net-pci e1000 e1000e rtl8139"
+        " ide-cd isa-fdc floppy usb-storage".split()
+    ),
+)
 
 
 def lab(text: str, folder: Path = Path("/labs/here")) -> Lab:
@@ -42,8 +58,8 @@ def facts(run: Path = Path("/run/user/1000/vmlan/here-123456"), state: Path | No
     ]
     values: dict[str, object] = {
         "layout": Layout(run=run, state=state),
-        "qemu": Path("/usr/bin/qemu-system-x86_64"),
-        "kvm": KvmFacts(False, "/dev/kvm is not there"),
+        "qemu": QEMU,
+        "kvm": KvmVerdict(False, "/dev/kvm is not there"),
         "keeper": ("/usr/bin/python3", "-I", "-S", "-B", "/opt/vmlan/keeper.py"),
         "tiny": TinyFacts(Path("/cache/tiny/vmlinux"), Path("/cache/tiny/initrd")),
         "images": {image.path: image for image in known},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,13 @@ from vmlan.plan.build import plan
 from vmlan.plan.steps import Plan
 
 FILE = Path("/labs/here/lab.yaml")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short one: the lab's sockets must fit into 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="vm-") as folder:
+        yield Path(folder)
 
 
 def plan_of(world: World, text: str = labs.LAN) -> Plan:

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
@@ -130,7 +129,10 @@ def test_what_is_missing_is_named_before_anything_starts(bench: Bench) -> None:
     bench.write("machines:\n  vm1: {image: ./debain.qcow2}\n")
     missing = bench.vmlan("up")
     assert missing.code == 2 and "there is no image" in missing.err and "debian.qcow2?" in missing.err
-    bench.env["PATH"] = str(Path(bench.env["PATH"].split(":")[0]) / "nowhere")
+    bench.env["PATH"] = "/nowhere"
+    bench.write("machines: {vm1: {image: tiny}}\n")
+    without = bench.vmlan("up")
+    assert without.code == 3 and "sudo apt-get install qemu-system-x86" in without.err
     assert bench.processes() == []
 
 

@@ -49,7 +49,7 @@ def _show(finding: Finding) -> None:
     tried = ", ".join(attempt.address for attempt in finding.attempts)
     target = f"{what.target} ({tried})" if tried and tried != what.target else what.target
     via = f" via {what.via}" if what.via else ""
-    verdict = finding.outcome
+    verdict = str(finding.outcome)
     if not finding.passed and finding.outcome != "not tried":
         verdict += f", but {'reachable' if what.reachable else 'unreachable'} was expected"
     print(f"{mark} {what.source} → {target}{via}: {verdict}")

@@ -102,22 +102,16 @@ class Moving(Progress):
         from rich.text import Text
 
         table = Table.grid(padding=(0, 1))
+        spinner = Spinner("dots", style="cyan")
         with self._lock:
             for name, (state, began, ended) in self._states.items():
                 done, bad = state.startswith(("ready", "runs")), state == "not ready"
-                mark: Text | Spinner = (
-                    Text("✓", "green") if done else Text("✗", "red") if bad else self._spinner(name)
-                )
+                mark = Text("✓", "green") if done else Text("✗", "red") if bad else spinner
                 clock = "" if done else f"{(ended or time.monotonic()) - began:.1f} s"
                 table.add_row(mark, Text(name, "bold"), Text(state), Text(clock, "dim"))
             if self._doing:
                 table.add_row(Spinner("dots"), "", Text(self._doing, "dim"), "")
         return table
-
-    def _spinner(self, name: str) -> Spinner:
-        from rich.spinner import Spinner
-
-        return Spinner("dots", style="cyan")
 
     def preparing(self, what: str) -> None:
         """The line at the bottom."""

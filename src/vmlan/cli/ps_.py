@@ -36,7 +36,7 @@ def command(file: Path | None, as_json: bool) -> None:
         return
     rows: list[tuple[str, ...]] = []
     for machine in found:
-        name, state = machine.name, machine.state
+        name, state = machine.name, str(machine.state)
         for nic in machine.nics:
             rows.append(
                 (name, state, nic.network, nic.interface or "-", nic.mac, ", ".join(nic.addresses) or "-")
@@ -51,7 +51,7 @@ def command(file: Path | None, as_json: bool) -> None:
 
 
 def _networks(lab: Lab) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for network in lab.networks:
         offers = [word for word in ("dhcp", "nat") if getattr(network, word, False)]
         offers += [

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from vmlan.errors import KeeperGone, NotRunning
+from vmlan.host import one_user
 from vmlan.host.keeper_client import KeeperClient
 from vmlan.host.run import SEARCH_PATH, Result, need
 from vmlan.plan.layout import Layout
@@ -46,5 +47,6 @@ def become(layout: Layout, argv: Sequence[str], space: Space = Space.HOST) -> No
     """Replace this process by `argv` on the lab's host side: terminal, signals and exit code are its own."""
     line = nsenter(layout, argv, space)
     need("nsenter")
+    one_user.pretend()
     os.environ["PATH"] = SEARCH_PATH
     os.execvp(line[0], line)

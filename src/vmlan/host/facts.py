@@ -16,10 +16,13 @@ from vmlan.host import images, paths
 from vmlan.host import keeper as keeper_program
 from vmlan.host.run import PACKAGES, find, need, run
 from vmlan.model import Accel, BridgeNetwork, FileDisk, Forward, Lab, Machine, NewDisk, OverlayDisk, Uplink
-from vmlan.plan.facts import Facts, ImageFacts, KvmFacts, TinyFacts
+from vmlan.plan.facts import Facts, ImageFacts, TinyFacts
 from vmlan.plan.layout import Layout
 from vmlan.plan.machines import all_disks
 from vmlan.plan.topology import published
+from vmlan.qemu.facts import KvmVerdict
+from vmlan.qemu.kvm import try_kvm
+from vmlan.qemu.probe import probe
 
 QEMU = "qemu-system-x86_64"
 
@@ -34,10 +37,10 @@ def gather(
     """
     for program in _programs(lab):
         need(program)
-    binary = need(QEMU)
+    binary = need(QEMU).resolve()
     facts = Facts(
         layout=layout,
-        qemu=binary,
+        qemu=probe(binary, paths.cache_root()),
         kvm=_kvm(lab, binary),
         keeper=(sys.executable, "-I", "-S", "-B", keeper_program.__file__),
         tiny=_tiny(lab, progress),
@@ -66,13 +69,10 @@ def _programs(lab: Lab) -> Iterator[str]:
         yield "socat"
 
 
-def _kvm(lab: Lab, binary: Path) -> KvmFacts:
+def _kvm(lab: Lab, binary: Path) -> KvmVerdict:
     if all(machine.accel is Accel.TCG for machine in lab.machines):
-        return KvmFacts(False, "no machine asks for KVM")
-    from vmlan.qemu.kvm import try_kvm
-
-    verdict = try_kvm(binary, paths.cache_root())
-    return KvmFacts(verdict.works, verdict.reason)
+        return KvmVerdict(False, "no machine asks for KVM")
+    return try_kvm(binary, paths.cache_root())
 
 
 def _tiny(lab: Lab, progress: Callable[[str], None]) -> TinyFacts | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from vmlan.plan.layout import Layout
+from vmlan.qemu.facts import KvmVerdict, QemuFacts
 
 
 @dataclass(frozen=True)
@@ -17,14 +18,6 @@ class ImageFacts:
     format: Literal["qcow2", "raw"]
     medium: Literal["disk", "cdrom", "floppy"]  #: what it is an image of
     virtual_size: int  #: bytes
-
-
-@dataclass(frozen=True)
-class KvmFacts:
-    """Whether KVM runs a guest here, and if not, why."""
-
-    works: bool
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -40,8 +33,8 @@ class Facts:
     """This host, as far as a plan depends on it."""
 
     layout: Layout
-    qemu: Path
-    kvm: KvmFacts
+    qemu: QemuFacts
+    kvm: KvmVerdict
     keeper: tuple[str, ...]  #: the command that starts the keeper's program
     tiny: TinyFacts | None = None
     images: dict[Path, ImageFacts] = field(default_factory=dict)

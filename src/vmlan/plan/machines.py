@@ -24,7 +24,7 @@ from vmlan.plan.facts import Facts, ImageFacts
 from vmlan.plan.layout import SOCKET_PATH_MAX
 from vmlan.plan.steps import Command, MakeFolder, Run, Space, Start, Step, WriteFile
 from vmlan.plan.topology import Link, Topology, domain
-from vmlan.qemu import cmdline
+from vmlan.qemu import cmdline, features
 from vmlan.qemu.cmdline import Drive, Hardware, Netdev
 
 _MULTICAST_GROUP = "230.0.0.1"
@@ -68,9 +68,12 @@ def files(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Iterator
 def start(machine: Machine, links: Topology, facts: Facts) -> Step:
     """The machine itself."""
     where = facts.layout.machine(machine.name)
-    for path in (where.qmp, where.agent, where.serial):
+    for path in (where.qmp, where.agent, where.serial, facts.layout.keeper):
         _fits(machine, path)
-    argv = cmdline.command(facts.qemu, hardware(machine, links.of(machine.name), facts))
+    needed = hardware(machine, links.of(machine.name), facts)
+    features.machine_type(facts.qemu, machine.machine)
+    features.require(facts.qemu, _features(needed))
+    argv = cmdline.command(facts.qemu.path, needed)
     nics = (
         ", ".join(f"{link.nic.model} on {link.network.name}" for link in links.of(machine.name)) or "no NIC"
     )
@@ -120,7 +123,7 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
         accel=accel,
         cpu="max" if machine.cpu == "host" and accel == "tcg" else machine.cpu,
         drives=tuple(drives(machine, facts)),
-        netdevs=tuple(_netdev(link) for link in links),
+        netdevs=tuple(_netdev(link, facts) for link in links),
         qmp=where.qmp,
         agent=where.agent,
         serial=where.serial,
@@ -134,13 +137,12 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
 
 def drives(machine: Machine, facts: Facts) -> Iterator[Drive]:
     """Every medium of a machine. Its image comes first; what is written goes to a copy-on-write disk."""
-    where, disks = facts.layout.machine(machine.name), 0
+    where = facts.layout.machine(machine.name)
     for index, disk in all_disks(machine, facts):
         if isinstance(disk, FileDisk):
-            yield Drive("disk", disk.path, _image(facts, disk.path).format, disks)
+            yield Drive("disk", disk.path, _image(facts, disk.path).format, index)
         else:
-            yield Drive("disk", where.disk(index), "qcow2", disks)
-        disks += 1
+            yield Drive("disk", where.disk(index), "qcow2", index)
     image = machine.image if isinstance(machine.image, Path) else None
     medium = _image(facts, image).medium if image else "disk"
     cdroms = [path for path in (image if medium == "cdrom" else None, machine.cdrom) if path]
@@ -182,7 +184,7 @@ def _image(facts: Facts, path: Path) -> ImageFacts:
     return facts.images[path]
 
 
-def _netdev(link: Link) -> Netdev:
+def _netdev(link: Link, facts: Facts) -> Netdev:
     """A link as QEMU's backend. The interfaces are made by `ip`, so no script of QEMU's ever runs."""
     network = link.network
     if isinstance(network, UserNetwork):
@@ -197,7 +199,25 @@ def _netdev(link: Link) -> Netdev:
         backend = f"hubport,hubid={link.index}"
     else:
         backend = f"tap,ifname={link.interface},script=no,downscript=no"
-    return Netdev(backend, link.nic.model, link.mac, link.index)
+    return Netdev(backend, features.nic_device(facts.qemu, link.nic.model), link.mac, link.index)
+
+
+#: What each kind of drive needs of QEMU.
+_DRIVE_DEVICES = {
+    "disk": ("virtio-blk-pci",),
+    "cdrom": ("ide-cd",),
+    "floppy": ("isa-fdc", "floppy"),
+    "usb": ("usb-storage",),
+}
+
+
+def _features(hardware: Hardware) -> Iterator[str]:
+    """The features (`qemu.features`) that a machine's command line relies on."""
+    yield from ("device virtio-serial-pci", "device virtserialport", "device virtio-rng-pci")
+    for netdev in hardware.netdevs:
+        yield f"backend {netdev.backend.partition(',')[0]}"
+    for drive in hardware.drives:
+        yield from (f"device {device}" for device in _DRIVE_DEVICES[drive.kind])
 
 
 def _socket(ports: tuple[int, ...]) -> str:

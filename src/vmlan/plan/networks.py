@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from vmlan import addressing
 from vmlan.model import BridgeNetwork, Lab, Network, TapNetwork, Uplink
@@ -132,38 +133,49 @@ _INTERNET_ADDRESS, _INTERNET_GATEWAY, INTERNET_DNS = "10.0.2.15", "10.0.2.2", "1
 
 
 def _internet(facts: Facts) -> Iterator[Step]:
-    """pasta and slirp4netns run in the user's own network, and make an interface on the host side.
+    """An interface of the host side whose packets become ordinary sockets of the user's.
 
-    Neither may lead to the real host's loopback: `--no-map-gw` (passt(1)), `--disable-host-loopback`
-    (slirp4netns(1)).
+    Neither program may lead to the real host's loopback: `--no-map-gw` (passt(1)),
+    `--disable-host-loopback` (slirp4netns(1)). Each has mounts of its own, so that it goes on reading
+    the real /etc/resolv.conf when the lab puts its own over it.
     """
     layout = facts.layout
-    space = layout.net / Space.HOST.value
     folder = layout.network("uplink")
-    if facts.internet == "slirp4netns":
-        argv: tuple[str, ...] = (
-            "slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path", str(space), topo.UPLINK,
-        )  # fmt: skip
-    else:
-        argv = (
-            "pasta", "--foreground", "--config-net", "--ns-ifname", topo.UPLINK,
-            "--address", _INTERNET_ADDRESS, "--netmask", "24", "--gateway", _INTERNET_GATEWAY,
-            "--no-map-gw", "--dns-forward", INTERNET_DNS,
-            "--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none",
-            "--netns", str(space),
-        )  # fmt: skip
+    argv, ready = (_slirp4netns if facts.internet == "slirp4netns" else _pasta)(layout, folder)
     yield Start(
         "uplink",
-        "the way out: the real network, through ordinary sockets of yours; this machine's loopback stays out of reach",
+        "the way out: the real network, through ordinary sockets; this machine's loopback stays out of reach",
         "uplink",
-        Command(argv, space=Space.LAB),
+        Command(("unshare", "--mount", *argv), space=Space.LAB),
         folder / "uplink.log",
+        ready=ready,
     )
     yield WriteFile(
         "file resolv.conf", "names on the real network", layout.resolv_conf, f"nameserver {INTERNET_DNS}\n"
     )
     if "resolv.conf" in facts.etc:
         yield _put_over(layout.resolv_conf.as_posix(), "/etc/resolv.conf")
+
+
+def _pasta(layout: Layout, folder: Path) -> tuple[tuple[str, ...], Path]:
+    """The command for pasta, and the file that it makes when it is ready."""
+    pid = folder / "pid"
+    return (
+        "pasta", "--foreground", "--stderr", "--pid", str(pid), "--config-net", "--ns-ifname", topo.UPLINK,
+        "--address", _INTERNET_ADDRESS, "--netmask", "24", "--gateway", _INTERNET_GATEWAY,
+        "--no-map-gw", "--dns-forward", INTERNET_DNS,
+        "--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none",
+        "--netns", str(layout.net / Space.HOST.value),
+    ), pid  # fmt: skip
+
+
+def _slirp4netns(layout: Layout, folder: Path) -> tuple[tuple[str, ...], Path]:
+    """The command for slirp4netns, whose addresses are these by itself, and the file of its readiness."""
+    api = folder / "api"
+    return (
+        "slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", f"--api-socket={api}",
+        "--netns-type=path", str(layout.net / Space.HOST.value), topo.UPLINK,
+    ), api  # fmt: skip
 
 
 #: Each dnsmasq stays in the foreground, where the keeper holds it, and keeps its user: a lab has

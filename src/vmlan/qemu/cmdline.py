@@ -14,13 +14,6 @@ from typing import Literal
 
 from vmlan.model import MIB, Machine
 
-#: Our word for a NIC → QEMU's device.
-NIC_DEVICES = {"virtio": "virtio-net-pci"}
-
-#: Our words for boot devices → the media they mean, in `boot:`.
-BOOT_MEDIA = ("disk", "cdrom", "floppy", "usb", "network")
-
-
 @dataclass(frozen=True)
 class Drive:
     """A medium of a machine; `index` counts within its kind."""
@@ -38,7 +31,7 @@ class Drive:
 
 @dataclass(frozen=True)
 class Netdev:
-    """A NIC's backend: QEMU's words for it (without the id), and the NIC itself."""
+    """A NIC's backend: QEMU's words for it (without the id), and QEMU's device for the NIC itself."""
 
     backend: str
     device: str
@@ -160,8 +153,7 @@ def _lacks_floppy_controller(hardware: Hardware) -> bool:
 def _nic(hardware: Hardware, netdev: Netdev) -> Iterator[str]:
     kind, _, rest = netdev.backend.partition(",")
     yield from ("-netdev", f"{kind},id={netdev.id}{',' + rest if rest else ''}")
-    device = NIC_DEVICES.get(netdev.device, netdev.device)
     order = _bootindex(hardware, "network", netdev.index)
     # A machine that boots a kernel directly needs no boot ROM on its NIC, and each costs start-up time.
     rom = ",romfile=" if hardware.kernel and not order else ""
-    yield from ("-device", f"{device},id=nic{netdev.index},netdev={netdev.id},mac={netdev.mac}{rom}{order}")
+    yield from ("-device", f"{netdev.device},id=nic{netdev.index},netdev={netdev.id},mac={netdev.mac}{rom}{order}")
