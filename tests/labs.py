@@ -45,7 +45,9 @@ def lab(text: str, folder: Path = Path("/labs/here")) -> Lab:
     return labfile.loads(text, file="lab.yaml", folder=folder)
 
 
-def facts(run: Path = Path("/run/user/1000/vmlan/here-123456"), state: Path | None = None, **changes: object) -> Facts:
+def facts(
+    run: Path = Path("/run/user/1000/vmlan/here-123456"), state: Path | None = None, **changes: object
+) -> Facts:
     """A host with everything, KVM not working, and a few images."""
     state = state or Path("/home/user/.local/state/vmlan/here-123456")
     known = [

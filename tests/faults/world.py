@@ -182,5 +182,3 @@ class FakeEffects:
         if not self._world.keeper:
             raise KeeperGone("no keeper")
         return frozenset(self._world.programs)
-
-

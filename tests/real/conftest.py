@@ -99,13 +99,17 @@ def host_network() -> dict[str, Any]:
 
 
 def _ip(view: str) -> str:
-    return subprocess.run(["/usr/sbin/ip", "-j", view, "show"], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["/usr/sbin/ip", "-j", view, "show"], capture_output=True, text=True, check=True
+    ).stdout
 
 
 @pytest.fixture(autouse=True, scope="session")
 def ordinary_user() -> None:
     if os.getuid() == 0:
-        pytest.fail("the real ring proves that labs need no root: run it as an ordinary user (make test does)")
+        pytest.fail(
+            "the real ring proves that labs need no root: run it as an ordinary user (make test does)"
+        )
 
 
 @pytest.fixture

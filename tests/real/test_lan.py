@@ -32,7 +32,9 @@ def test_the_examples_checks_pass(lan: Bench) -> None:
 def test_machines_have_the_leases_that_dnsmasq_gave(lan: Bench) -> None:
     machines = {row["name"]: row for row in lan.vmlan("ps", "--json").json["machines"]}
     leases = next(lan.runtime.glob("vmlan/*/net-lan/leases")).read_text().splitlines()
-    leased = {line.split()[1]: (line.split()[2], line.split()[3]) for line in leases if ":" in line.split()[1]}
+    leased = {
+        line.split()[1]: (line.split()[2], line.split()[3]) for line in leases if ":" in line.split()[1]
+    }
     for name in ("vm1", "vm2"):
         nic = machines[name]["nics"][0]
         assert machines[name]["state"] == "running"
@@ -43,7 +45,18 @@ def test_tcpdump_sees_the_pings_where_they_should_be(lan: Bench) -> None:
     """A packet through NAT: with the guest's address on its tap, with the host side's on the uplink."""
     seen = {}
     watchers = {
-        link: lan.start("host", "--", "tcpdump", "-lnni", link, "-c", "2", "icmp", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        link: lan.start(
+            "host",
+            "--",
+            "tcpdump",
+            "-lnni",
+            link,
+            "-c",
+            "2",
+            "icmp",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         for link in ("vm1-lan", "eth0")
     }
     for watcher in watchers.values():
@@ -129,4 +142,6 @@ def test_a_machine_that_powers_off_is_seen_and_started_again(lan: Bench) -> None
 
 def test_ls_shows_the_lab(lan: Bench) -> None:
     rows = lan.vmlan("ls", "--json").json
-    assert [(row["name"], row["state"], row["machines"], row["running"]) for row in rows] == [("lan", "running", 2, 2)]
+    assert [(row["name"], row["state"], row["machines"], row["running"]) for row in rows] == [
+        ("lan", "running", 2, 2)
+    ]

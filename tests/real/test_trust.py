@@ -162,11 +162,20 @@ def test_a_published_port_leads_to_the_guest_and_to_no_other_interface(bench: Be
         "machines: {vm1: {image: tiny, memory: 128M, nics: [nat1]}}\n"
     )
     bench.ok("up")
-    bench.ok("exec", "vm1", "--", "sh", "-c", "echo it works > /index.html; httpd -p 80 -h / </dev/null >/dev/null 2>&1")
+    bench.ok(
+        "exec",
+        "vm1",
+        "--",
+        "sh",
+        "-c",
+        "echo it works > /index.html; httpd -p 80 -h / </dev/null >/dev/null 2>&1",
+    )
     assert bench.ok("wait", "vm1", "port:80")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as page:
         assert page.read() == b"it works\n"
-    listening = subprocess.run(["ss", "-Hltn", f"sport = :{port}"], capture_output=True, text=True, check=True).stdout
+    listening = subprocess.run(
+        ["ss", "-Hltn", f"sport = :{port}"], capture_output=True, text=True, check=True
+    ).stdout
     assert [line.split()[3] for line in listening.splitlines()] == [f"127.0.0.1:{port}"]
 
 

@@ -34,7 +34,11 @@ def program(machine: str) -> bytes | None:
         return None
     architecture, calls = _CALLS[machine]
     count = len(calls)
-    lines = [(_LOAD, 0, 0, _ARCHITECTURE_AT), (_JUMP_EQUAL, 0, count + 1, architecture), (_LOAD, 0, 0, _NUMBER_AT)]
+    lines = [
+        (_LOAD, 0, 0, _ARCHITECTURE_AT),
+        (_JUMP_EQUAL, 0, count + 1, architecture),
+        (_LOAD, 0, 0, _NUMBER_AT),
+    ]
     lines += [(_JUMP_EQUAL, count - index, 0, call) for index, call in enumerate(calls)]
     lines += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _PRETEND)]
     return b"".join(struct.pack("=HBBI", *line) for line in lines)

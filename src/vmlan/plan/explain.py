@@ -27,7 +27,7 @@ from vmlan.plan.steps import (
     spaced,
 )
 
-#: Longer command lines are broken before each option (columns).
+#: Longer command lines are broken between their options (columns).
 _WIDTH = 100
 
 
@@ -118,18 +118,23 @@ def _quote(path: Path) -> str:
 
 
 def _wrapped(argv: tuple[str, ...]) -> str:
-    """The command line, broken before each option where it is long."""
+    """The command line, broken where it is long, but never between an option and its value."""
     line = shlex.join(argv)
     if len(line) <= _WIDTH:
         return line
-    lines: list[str] = []
-    for word in map(shlex.quote, argv):
-        if lines and (not word.startswith("-") or word == "-") and len(lines[-1]) + len(word) < _WIDTH:
-            lines[-1] += f" {word}"
-        elif lines and len(lines[-1]) + len(word) + 1 < 40:
-            lines[-1] += f" {word}"
+    units: list[str] = []
+    for word in argv:
+        starts = not units or (word.startswith("-") and word != "-")
+        if starts:
+            units.append(shlex.quote(word))
         else:
-            lines.append(word)
+            units[-1] += f" {shlex.quote(word)}"
+    lines = [units[0]]
+    for unit in units[1:]:
+        if len(lines[-1]) + len(unit) < _WIDTH - 4:
+            lines[-1] += f" {unit}"
+        else:
+            lines.append(unit)
     return " \\\n    ".join(lines)
 
 
