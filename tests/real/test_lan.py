@@ -78,7 +78,7 @@ def test_names_resolve_in_guests_and_on_the_host_side(lan: Bench) -> None:
 
 
 def test_exec_passes_exit_code_input_and_output(lan: Bench) -> None:
-    done = lan.vmlan("exec", "vm1", "--", "sh", "-c", "cat; echo oops >&2; exit 7", stdin="hello ☃\n")
+    done = lan.vmlan("exec", "-i", "vm1", "--", "sh", "-c", "cat; echo oops >&2; exit 7", stdin="hello ☃\n")
     assert (done.code, done.out, done.err) == (7, "hello ☃\n", "oops\n")
     missing = lan.vmlan("exec", "vm1", "--", "no-such-program")
     assert missing.code == 1 and "no-such-program" in missing.err

@@ -18,21 +18,29 @@ from vmlan.host import paths
 @click.option(
     "--timeout", type=float, help="Seconds that the command may take (default: as long as it likes)."
 )
+@click.option(
+    "-i", "--stdin", "with_stdin", is_flag=True, help="Let the command read our standard input, to its end."
+)
 @common.json_option
 @click.argument("machine")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
 def command(
-    file: Path | None, timeout: float | None, as_json: bool, machine: str, argv: tuple[str, ...]
+    file: Path | None,
+    timeout: float | None,
+    with_stdin: bool,
+    as_json: bool,
+    machine: str,
+    argv: tuple[str, ...],
 ) -> None:
     """Run a command in MACHINE, through its guest agent. Its exit code is ours.
 
-    Its output arrives when it has ended. If standard input is not a terminal, the command reads it.
+    Its output arrives when it has ended. It reads nothing, unless -i is given.
     """
     from vmlan import labfile
 
     path = lifecycle.find_file(file)
     lifecycle.machine(labfile.load(path), machine)
-    stdin = b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read()
+    stdin = sys.stdin.buffer.read() if with_stdin else b""
     with Agent(paths.layout(path).machine(machine).agent, machine, timeout=20.0) as agent:
         done = agent.run(argv, stdin, timeout)
     if as_json:

@@ -37,7 +37,7 @@ def show(file: Path, name: str | None, *, script: bool, as_json: bool) -> None:
     if script:
         print(explain.script(plan, facts.layout, lab.name, version("vmlan")), end="")
         return
-    for note in plan.notes:
+    for note in plan.notes if name is None else ():
         print(common.styled(f"# note: {note}", fg="yellow"))
     for line in explain.text(plan, facts.layout, name).splitlines():
         print(common.styled(line, fg="green") if line.startswith("#") else line)

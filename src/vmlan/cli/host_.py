@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -23,6 +24,8 @@ def command(file: Path | None, outside: bool, argv: tuple[str, ...]) -> None:
     Machines' names resolve there. You are root there, and only there.
     """
     layout = paths.layout(lifecycle.find_file(file))
+    if not argv:
+        os.environ["PS1"] = "[the lab's host side] # "
     words = argv or ("bash", "--norc")
     need(words[0])
     enter.become(layout, words, Space.OUTSIDE if outside else Space.HOST)

@@ -97,8 +97,7 @@ def _publish(lab: Lab, facts: Facts) -> Iterator[Step]:
 
 
 def _notes(lab: Lab, facts: Facts) -> Iterator[str]:
-    for machine in lab.machines:
-        yield from machines.notes(machine, facts)
+    yield from machines.notes(lab, facts)
     if any(getattr(network, "nat", False) for network in lab.networks) and not lab.host.forwarding:
         yield "nat: is on, but host.forwarding is off: nothing will pass through the host side"
 

@@ -88,13 +88,27 @@ def start(machine: Machine, links: Topology, facts: Facts) -> Step:
     )
 
 
-def notes(machine: Machine, facts: Facts) -> Iterator[str]:
-    """What the user asked for and will not get as asked."""
-    kind, reason = accelerator(machine, facts)
-    if kind == "tcg" and machine.accel is not Accel.TCG:
-        yield f"{machine.name} runs on emulation: {reason}"
-    if machine.cpu == "host" and kind == "tcg":
-        yield f"{machine.name}: cpu: host needs KVM; it gets 'max', the richest processor that is emulated"
+def notes(lab: Lab, facts: Facts) -> Iterator[str]:
+    """What the user asked for and will not get as asked: one line for all machines that it is true of."""
+    emulated = [
+        machine
+        for machine in lab.machines
+        if machine.accel is not Accel.TCG and accelerator(machine, facts)[0] == "tcg"
+    ]
+    if emulated:
+        yield f"{_and(emulated, lab)} on emulation: {accelerator(emulated[0], facts)[1]}"
+    if hosts := [machine.name for machine in emulated if machine.cpu == "host"]:
+        yield f"cpu: host needs KVM; {', '.join(hosts)} will have 'max', the richest processor that is emulated"
+
+
+def _and(some: list[Machine], lab: Lab) -> str:
+    if len(some) == 1:
+        return f"{some[0].name} runs"
+    return (
+        "all machines run"
+        if len(some) == len(lab.machines)
+        else f"{', '.join(each.name for each in some)} run"
+    )
 
 
 def accelerator(machine: Machine, facts: Facts) -> tuple[Literal["kvm", "tcg"], str]:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from vmlan.model import MIB, Machine
 
+
 @dataclass(frozen=True)
 class Drive:
     """A medium of a machine; `index` counts within its kind."""
@@ -156,4 +157,7 @@ def _nic(hardware: Hardware, netdev: Netdev) -> Iterator[str]:
     order = _bootindex(hardware, "network", netdev.index)
     # A machine that boots a kernel directly needs no boot ROM on its NIC, and each costs start-up time.
     rom = ",romfile=" if hardware.kernel and not order else ""
-    yield from ("-device", f"{netdev.device},id=nic{netdev.index},netdev={netdev.id},mac={netdev.mac}{rom}{order}")
+    yield from (
+        "-device",
+        f"{netdev.device},id=nic{netdev.index},netdev={netdev.id},mac={netdev.mac}{rom}{order}",
+    )

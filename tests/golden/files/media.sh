@@ -1,10 +1,5 @@
-# note: new runs on emulation: /dev/kvm is not there
-# note: overlay runs on emulation: /dev/kvm is not there
-# note: data runs on emulation: /dev/kvm is not there
-# note: live runs on emulation: /dev/kvm is not there
-# note: floppy runs on emulation: /dev/kvm is not there
-# note: extra runs on emulation: /dev/kvm is not there
-# note: extra: cpu: host needs KVM; it gets 'max', the richest processor that is emulated
+# note: new, overlay, data, live, floppy, extra run on emulation: /dev/kvm is not there
+# note: cpu: host needs KVM; extra will have 'max', the richest processor that is emulated
 # the lab's folder: gone when the lab ends
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456
 

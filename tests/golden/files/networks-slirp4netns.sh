@@ -1,6 +1,4 @@
-# note: vm1 runs on emulation: /dev/kvm is not there
-# note: vm2 runs on emulation: /dev/kvm is not there
-# note: vm3 runs on emulation: /dev/kvm is not there
+# note: all machines run on emulation: /dev/kvm is not there
 # the lab's folder: gone when the lab ends
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456
 
