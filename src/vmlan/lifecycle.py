@@ -215,22 +215,27 @@ def _wait_for_all(
     return tuple(found for future in futures if (found := future.result()) is not None)
 
 
-def down(file: Path, *, disks: bool = False, now: bool = False, progress: Progress | None = None) -> bool:
+@dataclass(frozen=True)
+class DownReport:
+    """What ending a lab did: whether there was one, and which disks of it are kept."""
+
+    ended: bool
+    kept: tuple[Path, ...]
+    removed: tuple[Path, ...]
+
+
+def down(
+    file: Path, *, disks: bool = False, now: bool = False, progress: Progress | None = None
+) -> DownReport:
     """End the lab that this file described, running or crashed. Its disks are kept, unless `disks`.
 
     Guests with disks shut down first, unless `now`; those without are switched off. The file itself is
-    not read: it may have changed, or be gone. Returns whether there was anything to end.
+    not read: it may have changed, or be gone.
     """
-    return down_layout(paths.layout(file), disks=disks, now=now, progress=progress)
-
-
-def down_layout(
-    layout: Layout, *, disks: bool = False, now: bool = False, progress: Progress | None = None
-) -> bool:
-    """`down` for the lab at `layout`."""
     progress = progress or Progress()
-    story = journal.read(layout.journal)
+    layout = paths.layout(file)
     with exclusive(layout.run, wait=5.0):
+        story = journal.read(layout.journal)
         effects = HostEffects(layout)
         try:
             if story is not None and not now and effects.keeper_answers():
@@ -238,13 +243,12 @@ def down_layout(
             Executor(effects, layout).take_down()
         finally:
             effects.close()
-    removed = False
-    if disks and layout.state.exists():
-        shutil.rmtree(layout.state)
-        removed = True
-    elif layout.state.is_dir() and not any(layout.state.iterdir()):
-        layout.state.rmdir()
-    return story is not None or removed
+        found = tuple(sorted(layout.state.rglob("*.qcow2")))
+        if disks and layout.state.exists():
+            shutil.rmtree(layout.state)
+        elif layout.state.is_dir() and not any(layout.state.iterdir()):
+            layout.state.rmdir()
+    return DownReport(story is not None, () if disks else found, found if disks else ())
 
 
 def _shut_down_guests(

@@ -9,7 +9,9 @@ from tests.real.conftest import EXAMPLES, Bench
 pytestmark = pytest.mark.real
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.iterdir() if path.joinpath("lab.yaml").exists()))
+@pytest.mark.parametrize(
+    "name", sorted(path.name for path in EXAMPLES.iterdir() if path.joinpath("lab.yaml").exists())
+)
 def test_example(bench: Bench, name: str) -> None:
     bench.example(name)
     bench.ok("up")

@@ -23,10 +23,26 @@ def command(file: Path | None, disks: bool, now: bool, quiet: bool, as_json: boo
     if path.is_dir():
         path = path / "lab.yaml"
     with open_progress(quiet=quiet or as_json) as progress:
-        ended = lifecycle.down(path, disks=disks, now=now, progress=progress)
-    if not ended:
+        report = lifecycle.down(path, disks=disks, now=now, progress=progress)
+    if not report.ended and not report.removed:
         lifecycle.find_file(file)  # nothing to end, and no lab file either: then the request was wrong
     if as_json:
-        common.print_json({"ended": ended})
+        common.print_json({"ended": report.ended, "kept": report.kept, "removed": report.removed})
     elif not quiet:
-        print("the lab has ended; nothing of it is left" if ended else "this lab is not running")
+        print(_summary(report))
+
+
+def _summary(report: lifecycle.DownReport) -> str:
+    if not report.ended:
+        return (
+            f"this lab was not running; {_count(report.removed)} removed"
+            if report.removed
+            else "this lab is not running"
+        )
+    if report.kept:
+        return f"the lab has ended; {_count(report.kept)} kept, in {report.kept[0].parents[1]}"
+    return "the lab has ended; nothing of it is left"
+
+
+def _count(disks: tuple[Path, ...]) -> str:
+    return "its disk is" if len(disks) == 1 else f"its {len(disks)} disks are"

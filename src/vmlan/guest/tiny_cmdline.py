@@ -1,0 +1,33 @@
+"""The kernel command line of the embedded guest `tiny`. Pure: planning uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+#: What each machine boots with. Beyond the console and silence on it (each character costs time
+#: under emulation): what a guest of a lab gains nothing from, and a boot under emulation pays for.
+#: Names as in Linux Documentation/admin-guide/kernel-parameters.txt.
+_BASE = (
+    "console=ttyS0",
+    "quiet",
+    "random.trust_cpu=on",  # randomness at once, from RDRAND
+    "mitigations=off",
+    "rodata=off",  # else 0.1 s to protect the kernel's pages and to check that they are
+    "cryptomgr.notests=1",  # with the next: else 0.2 s of self-tests of algorithms
+    "initcall_blacklist=crypto_kdf108_init",  # is nothing but a self-test
+    "init_on_alloc=0",
+    "audit=0",
+)
+
+
+def append(hostname: str, nics: Sequence[tuple[str, str, str | None]], extra: str = "") -> str:
+    """The command line for a machine of that name.
+
+    `nics` are the cards with a fixed address: MAC, IPv4 address with prefix length
+    ("10.1.1.2/24"), gateway or None. Every other card asks by DHCP. `extra` goes last, and so
+    overrides. Linux cuts the line off at 2047 characters (COMMAND_LINE_SIZE of x86).
+    """
+    words = [*_BASE, f"vmlan.hostname={hostname}"]
+    for mac, address, gateway in nics:
+        words.append(f"vmlan.nic={','.join([mac.lower(), address, *([gateway] if gateway else [])])}")
+    return " ".join([*words, *extra.split()])
