@@ -35,8 +35,20 @@ QEMU = QemuFacts(
     accelerators=frozenset({"kvm", "tcg"}),
     netdevs=frozenset({"user", "tap", "socket", "hubport"}),
     devices=frozenset(
-        "virtio-serial-pci virtserialport virtio-rng-pci virtio-blk-pci virtio-net-pci e1000 e1000e rtl8139"
-        " ide-cd isa-fdc floppy usb-storage".split()
+        [
+            "virtio-serial-pci",
+            "virtserialport",
+            "virtio-rng-pci",
+            "virtio-blk-pci",
+            "virtio-net-pci",
+            "e1000",
+            "e1000e",
+            "rtl8139",
+            "ide-cd",
+            "isa-fdc",
+            "floppy",
+            "usb-storage",
+        ]
     ),
 )
 

@@ -1,0 +1,1 @@
+"""Real machines on real networks, from one file, as an ordinary user."""

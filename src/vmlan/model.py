@@ -38,6 +38,9 @@ class HostSide:
     uplink: Uplink = Uplink.NONE
 
 
+LOOPBACK = IPv4Address("127.0.0.1")
+
+
 @dataclass(frozen=True)
 class Forward:
     """A port published on the real host, led to a guest's port on a `user` network."""
@@ -45,7 +48,7 @@ class Forward:
     host_port: int
     guest_port: int
     protocol: Literal["tcp", "udp"] = "tcp"
-    bind: IPv4Address = IPv4Address("127.0.0.1")
+    bind: IPv4Address = LOOPBACK
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ import pytest
 from tests.real.conftest import VMLAN, Bench
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bench/README.md", *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bench/README.md", *ROOT.glob("docs/*.md")]
+)
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -52,7 +54,9 @@ def commands(body: str) -> list[Command]:
 
 def pattern(shown: list[str]) -> re.Pattern[str]:
     """What the output must look like."""
-    text = "".join("(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + "\n" for line in shown)
+    text = "".join(
+        "(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + "\n" for line in shown
+    )
     return re.compile(text)
 
 
@@ -61,7 +65,14 @@ def run(body: list[Command], bench: Bench) -> list[tuple[Command, int, str]]:
     mark = "@@@"
     script = "".join(f"{{ {each.shell}\n}} 2>&1\ncode=$?; echo; echo {mark}$code\n" for each in body)
     done = subprocess.run(
-        ["bash"], input=script, cwd=bench.folder, env=bench.env, capture_output=True, text=True, timeout=300, check=False
+        ["bash"],
+        input=script,
+        cwd=bench.folder,
+        env=bench.env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     parts = re.split(rf"\n{mark}(\d+)\n", done.stdout)
     outputs = list(zip(parts[1::2], parts[0::2], strict=False))

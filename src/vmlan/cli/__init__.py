@@ -1,0 +1,1 @@
+"""The command line: one verb, one module, loaded when it is used."""

@@ -1,0 +1,1 @@
+"""What runs inside machines: the tiny guest, and talking to agents."""

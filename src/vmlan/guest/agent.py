@@ -20,8 +20,7 @@ from typing import Any
 
 from vmlan.errors import GuestError, NotRunning, Timeout
 
-
-#: A command that runs longer than a few looks is asked about in sessions of their own, this many seconds apart.
+#: A command that runs longer than a few looks is asked about in sessions of their own, so far apart (s).
 _LET_GO = 0.1
 
 #: How long to wait for the agent when somebody else may be talking to it (seconds).

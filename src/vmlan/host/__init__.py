@@ -1,0 +1,1 @@
+"""All that touches this machine: programs, files, the keeper, the journal."""

@@ -162,9 +162,8 @@ class HostEffects:
             result = self.keeper().run(argv, command.stdin)
         if not result.ok:
             words = result.stderr or result.stdout
-            raise CommandFailed(
-                argv, result.code, words, stdin=command.stdin, **messages.explain(command.argv, words)
-            )
+            meaning = messages.explain(command.argv, words)
+            raise CommandFailed(argv, result.code, words, stdin=command.stdin, **meaning)
 
     def start(self, step: Start) -> None:
         need(step.command.argv[0])
@@ -188,7 +187,7 @@ class HostEffects:
         return CommandFailed(kept.argv, kept.exit or 0, words, **meaning)
 
     def stop(self, step: Start) -> None:
-        """SIGTERM makes QEMU flush its images and quit in order (QEMU, system/runstate.c); SIGKILL if it hangs."""
+        # SIGTERM makes QEMU flush its images and quit in order (QEMU, system/runstate.c).
         try:
             keeper = self.keeper()
             keeper.signal(step.name, signal.SIGTERM)

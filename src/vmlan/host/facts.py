@@ -109,7 +109,8 @@ def _images(lab: Lab, *, shared: bool) -> Iterator[tuple[Path, ImageFacts]]:
         for path, written in _media(machine):
             if not written and path.resolve() in writers:
                 raise RequestError(
-                    f"machine {machine.name} uses {path} as a base, and machine {writers[path.resolve()]} would write to it",
+                    f"machine {machine.name} uses {path} as a base,"
+                    f" and machine {writers[path.resolve()]} would write to it",
                     hint="a base must stay as it is: give both a copy-on-write disk",
                 )
             yield path, images.look(path, who=machine.name, written=written, shared=shared)

@@ -89,7 +89,7 @@ def _refuse_if_locked(result: Result, path: Path, who: str) -> None:
         holders = "; ".join(_holders(path)) or "another process"
         raise Busy(
             f"machine {who}: {path} is open elsewhere: {holders}",
-            hint="two writers would destroy it; stop the other one, or use {base: …} for a copy-on-write disk",
+            hint="two writers would destroy it; stop the other one, or take a copy-on-write disk: {base: …}",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -97,10 +98,8 @@ class KeeperClient:
         except ProcessLookupError:
             return
         try:
-            try:
+            with contextlib.suppress(KeeperGone):
                 self._send({"op": "end"})
-            except KeeperGone:
-                pass
             if not _readable(pidfd, timeout):
                 os.kill(self.pid, 9)  # the pidfd shows that the number still means this process
                 if not _readable(pidfd, timeout):

@@ -1,0 +1,1 @@
+"""Looking at what runs: readiness, status, checks."""

@@ -60,7 +60,7 @@ def ping(check: PingCheck, lab: Lab, layout: Layout, links: Topology) -> Finding
         return Finding(check, False, "not tried", (), error.what)
     foreign = [address for address in addresses if address not in own]
     if addresses and not foreign:
-        why = f"{check.target}'s address there, {addresses[0]}, is also {check.source}'s own: it would only reach itself"
+        why = f"{check.target}'s address there, {addresses[0]}, is {check.source}'s own too: it means itself"
         return Finding(check, not check.reachable, "unreachable", (), why)
     if not foreign:
         return Finding(check, False, "not tried", (), f"{check.target} has no address")

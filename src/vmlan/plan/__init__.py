@@ -1,0 +1,1 @@
+"""From a lab and facts to steps. Pure."""

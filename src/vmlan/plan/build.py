@@ -75,14 +75,14 @@ def _network_folders(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[S
 
 
 def _publish(lab: Lab, facts: Facts) -> Iterator[Step]:
-    """A port of this machine, led into the lab: QEMU listens inside it, so its `hostfwd` alone is not enough."""
+    """A port of this machine, led into the lab: QEMU's own `hostfwd` listens inside of it."""
     inside = facts.layout.net / Space.HOST.value
     for forward in topo.published(lab):
         name = f"{forward.protocol}-{forward.bind}-{forward.host_port}"
         proto = forward.protocol.upper()
         yield Start(
             f"publish {name}",
-            f"port {forward.host_port} of {forward.bind} on this machine leads to the guest's {forward.guest_port}",
+            f"port {forward.host_port} of {forward.bind} on this machine: the guest's {forward.guest_port}",
             f"publish-{name}",
             Command(
                 (

@@ -98,7 +98,7 @@ def notes(lab: Lab, facts: Facts) -> Iterator[str]:
     if emulated:
         yield f"{_and(emulated, lab)} on emulation: {accelerator(emulated[0], facts)[1]}"
     if hosts := [machine.name for machine in emulated if machine.cpu == "host"]:
-        yield f"cpu: host needs KVM; {', '.join(hosts)} will have 'max', the richest processor that is emulated"
+        yield f"cpu: host needs KVM; {', '.join(hosts)} will have 'max', the richest that is emulated"
 
 
 def _and(some: list[Machine], lab: Lab) -> str:

@@ -257,7 +257,7 @@ def _nat(net: BridgeNetwork) -> Step:
 
 
 def _dhcp(lab: Lab, net: BridgeNetwork, links: Topology, layout: Layout) -> Iterator[Step]:
-    """dnsmasq with a reservation for each NIC; its folders are watched, so a machine can join later."""
+    """A dnsmasq with a reservation for each NIC; its folders are watched, so a machine can join later."""
     assert net.host is not None, "labfile: dhcp needs host:"
     folder, share = layout.network(net.name), links.leases[net.name]
     yield Start(

@@ -12,7 +12,6 @@ from difflib import get_close_matches
 from vmlan.errors import HostError, RequestError
 from vmlan.qemu.facts import QemuFacts
 
-
 #: A lab file's word for a NIC → QEMU's device; other models have one name for both.
 NIC_DEVICES = {"virtio": "virtio-net-pci"}
 

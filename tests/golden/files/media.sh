@@ -1,5 +1,5 @@
 # note: new, overlay, data, live, floppy, extra run on emulation: /dev/kvm is not there
-# note: cpu: host needs KVM; extra will have 'max', the richest processor that is emulated
+# note: cpu: host needs KVM; extra will have 'max', the richest that is emulated
 # the lab's folder: gone when the lab ends
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456
 

@@ -187,10 +187,10 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -device e1000,id=nic2,netdev=net2,mac=52:54:00:4e:9b:d4,romfile= \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-vm3/qemu.log 2>&1 &
 
-# port 8080 of 127.0.0.1 on this machine leads to the guest's 80
+# port 8080 of 127.0.0.1 on this machine: the guest's 80
 socat TCP4-LISTEN:8080,bind=127.0.0.1,reuseaddr,fork 'EXEC:nsenter --net=/run/user/1000/vmlan/here-123456/net/host socat STDIO TCP4\:127.0.0.1\:8080' \
     < /dev/null > /run/user/1000/vmlan/here-123456/publish-tcp-127.0.0.1-8080.log 2>&1 &
 
-# port 5353 of 192.0.2.7 on this machine leads to the guest's 53
+# port 5353 of 192.0.2.7 on this machine: the guest's 53
 socat UDP4-LISTEN:5353,bind=192.0.2.7,reuseaddr,fork 'EXEC:nsenter --net=/run/user/1000/vmlan/here-123456/net/host socat STDIO UDP4\:127.0.0.1\:5353' \
     < /dev/null > /run/user/1000/vmlan/here-123456/publish-udp-192.0.2.7-5353.log 2>&1 &
