@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class VmlanError(Exception):
@@ -97,7 +98,10 @@ class MissingProgram(HostError):
 
 
 class CommandFailed(HostError):
-    """A program that we ran failed; shows a line that can be pasted, and the program's own words."""
+    """A program that we ran failed; shows its own words, and a line that can be pasted.
+
+    `program` is what it is called, where `argv` starts with something that only leads to it.
+    """
 
     def __init__(
         self,
@@ -106,6 +110,7 @@ class CommandFailed(HostError):
         output: str,
         *,
         stdin: str = "",
+        program: str | None = None,
         meaning: str | None = None,
         hint: str | None = None,
     ) -> None:
@@ -114,9 +119,10 @@ class CommandFailed(HostError):
         self.output = output.strip()
         ended = f"ended with {code}" if code >= 0 else f"was killed by signal {-code}"
         lines = [meaning] if meaning else []
-        lines.append(f"{self.argv[0]} {ended}: {shlex.join(self.argv)}")
-        lines += [f"    < {line}" for line in stdin.splitlines()[:20]]
+        lines.append(f"{Path(program or self.argv[0]).name} {ended}{':' if self.output else ''}")
         lines += [f"    {line}" for line in self.output.splitlines()[-20:]]
+        lines.append(f"  the command was: {shlex.join(self.argv)}")
+        lines += [f"    < {line}" for line in stdin.splitlines()[:20]]
         super().__init__("\n".join(lines), hint=hint)
 
 

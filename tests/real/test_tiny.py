@@ -10,13 +10,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vmlan.guest import elf, tiny_build
+from vmlan.guest import elf, packages
 from vmlan.guest.agent import Agent
 from vmlan.guest.tiny import TinyGuest, ensure_tiny
 from vmlan.guest.tiny_cmdline import append
@@ -174,8 +175,8 @@ def test_it_builds_from_the_packages(tmp_path: Path) -> None:
 
 
 def test_a_package_that_apt_does_not_know_is_explained() -> None:
-    error = tiny_build.packages.missing_from_lists(["vmlan-no-such-package"])
-    assert tiny_build.packages.look_up(["vmlan-no-such-package"]) == {}
+    error = packages.missing_from_lists(["vmlan-no-such-package"])
+    assert packages.look_up(["vmlan-no-such-package"]) == {}
     assert "apt-get update" in str(error)
 
 
@@ -225,13 +226,20 @@ def test_a_fixed_address_is_kept_and_the_other_card_asks(lan: Lan) -> None:
 def test_a_card_can_come_and_go_and_come_again(lan: Lan) -> None:
     guest = lan.start("web")
     guest.sh("true")
+
+    def has_address(mac: str) -> bool:
+        return guest.addresses().get(mac) is not None
+
+    def is_gone(mac: str) -> bool:
+        return mac not in guest.addresses()
+
     for mac in ("52:54:00:00:00:08", "52:54:00:00:00:09"):
         guest.qmp("netdev_add", type="tap", id="late", ifname="tap3", script="no", downscript="no")
         guest.qmp("device_add", driver="virtio-net-pci", id="nic", netdev="late", mac=mac)
         assert lan.leased(mac)[3] == "web"
-        until(lambda mac=mac: guest.addresses().get(mac))
+        until(partial(has_address, mac))
         guest.qmp("device_del", id="nic")
-        until(lambda mac=mac: mac not in guest.addresses())
+        until(partial(is_gone, mac))
         until(lambda: "udhcpc" not in guest.sh("ps"))
         assert guest.sh("cat /etc/resolv.conf; ls /run/nic") == ""
         until(lambda: "nic" not in str(guest.qmp("qom-list", path="/machine/peripheral")))

@@ -1,4 +1,4 @@
-# ruff: noqa: E501 -- a message stands on one line, as the user sees it
+
 """What is said of networks, and of what sections do to each other: text in, exact messages out."""
 
 from __future__ import annotations

@@ -82,10 +82,13 @@ def _choose() -> tuple[list[Package], list[Package]]:
     for name in _TOOLS:
         if name not in known:
             raise packages.missing_from_lists([name])
-    return list(_kernel_packages(known[meta])), [known[name] for name in _TOOLS]
+    return list(kernel_packages(known[meta])), [known[name] for name in _TOOLS]
 
 
-def _kernel_packages(meta: Package) -> Iterator[Package]:
+def kernel_packages(
+    meta: Package,
+    dependencies: Callable[[list[Package]], dict[str, Package]] = packages.dependencies,
+) -> Iterator[Package]:
     """The real packages behind a kernel's metapackage.
 
     Debian's image up to 13 has all within it; then it needs linux-binary-RELEASE and
@@ -93,7 +96,7 @@ def _kernel_packages(meta: Package) -> Iterator[Package]:
     """
     level, seen = [meta], {meta.name}
     while level:
-        wanted = packages.dependencies(level)
+        wanted = dependencies(level)
         level = [
             package
             for name, package in wanted.items()
@@ -187,9 +190,10 @@ def _programs(tree: Path) -> Iterator[cpio.Entry]:
             yield cpio.symlink(f"bin/{applet}", "busybox")
     yield cpio.file("bin/qemu-ga", _program(tree, "qemu-ga").read_bytes(), 0o755)
     for name, path in _libraries(tree)[0].items():
-        # The loader's place is written in each program; libraries are looked for in this one first.
-        where = "lib64" if name.startswith("ld-linux") else "lib/x86_64-linux-gnu"
-        yield cpio.file(f"{where}/{name}", path.read_bytes(), 0o755)
+        yield cpio.file(f"lib/x86_64-linux-gnu/{name}", path.read_bytes(), 0o755)
+        if name.startswith("ld-linux"):
+            # Programs name it here; a static program's plugins look for it beside the libraries.
+            yield cpio.symlink(f"lib64/{name}", f"/lib/x86_64-linux-gnu/{name}")
 
 
 def _module_files(tree: Path, release: str) -> Iterator[cpio.Entry]:

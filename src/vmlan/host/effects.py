@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -173,7 +174,7 @@ class HostEffects:
             kept = self.keeper().processes()[step.name]
             if kept.exit is not None:
                 raise self._died(step, kept)
-            if step.ready is None or step.ready.exists():
+            if step.ready is None or _is_ready(step.ready, greets=step.machine is not None):
                 return
             if time.monotonic() > deadline:
                 raise HostError(
@@ -183,8 +184,13 @@ class HostEffects:
 
     def _died(self, step: Start, kept: Kept) -> CommandFailed:
         words = step.log.read_text(errors="replace")
-        meaning = messages.explain(step.command.argv, words)
-        return CommandFailed(kept.argv, kept.exit or 0, words, **meaning)
+        said = messages.explain(step.command.argv, words)
+        what = f"machine {step.machine} did not start" if step.machine else f"{step.name} did not start"
+        meaning = f"{what}: {said['meaning']}" if "meaning" in said else what
+        program = step.command.argv[0]
+        return CommandFailed(
+            kept.argv, kept.exit or 0, words, program=program, meaning=meaning, hint=said.get("hint")
+        )
 
     def stop(self, step: Start) -> None:
         # SIGTERM makes QEMU flush its images and quit in order (QEMU, system/runstate.c).
@@ -203,3 +209,22 @@ class HostEffects:
 
     def running(self) -> frozenset[str]:
         return frozenset(name for name, kept in self.keeper().processes().items() if kept.exit is None)
+
+
+def _is_ready(path: Path, *, greets: bool) -> bool:
+    """Whether what a program makes when it is ready is there.
+
+    QEMU makes its control socket early, and greets there only once the machine is complete
+    (QEMU, docs/interop/qmp-spec): before that it may still find that it cannot be.
+    """
+    if not path.exists():
+        return False
+    if not greets:
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as monitor:
+        monitor.settimeout(0.5)
+        try:
+            monitor.connect(str(path))
+            return bool(monitor.recv(1))
+        except OSError:
+            return False

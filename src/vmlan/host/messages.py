@@ -63,6 +63,7 @@ _TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("qemu-system-x86_64", "Cannot allocate memory", "there is not enough memory for this machine", "give it less memory:, or start fewer"),
     ("qemu-system-x86_64", "unsupported machine type", "this QEMU has no such machine type", "qemu-system-x86_64 -machine help lists what it has"),
     ("qemu-system-x86_64", "unable to find CPU model", "this QEMU has no such processor", "qemu-system-x86_64 -cpu help lists what it has"),
+    ("qemu-system-x86_64", "initrd is too large", "the machine has too little memory for what it boots", "give it more memory:; tiny needs 64M"),
     ("qemu-img", "Could not open", "the image cannot be opened", "does the file exist, and may you read it?"),
     ("qemu-img", "No space left on device", "the disk is full", "free some space, or set XDG_STATE_HOME to a larger disk"),
     ("pasta", "Failed to", "the way to the real network could not be set up", "host: {uplink: none} brings the lab up without it"),

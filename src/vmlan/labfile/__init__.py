@@ -41,10 +41,18 @@ def load(path: Path | str) -> Lab:
     except UnicodeDecodeError as error:
         at = position(data[: error.start].decode("utf-8"))
         hint = "save the file as UTF-8"
-        raise LabFileError(str(path), [Problem(at.line, at.column, "this is not UTF-8 text", hint)]) from None
+        raise LabFileError(
+            _shown(path), [Problem(at.line, at.column, "this is not UTF-8 text", hint)]
+        ) from None
     folder = path.parent.absolute()
     # `..` has no name for the lab to take; a symbolic link has, and keeps it.
-    return loads(text, file=str(path), folder=folder.resolve() if ".." in folder.parts else folder)
+    return loads(text, file=_shown(path), folder=folder.resolve() if ".." in folder.parts else folder)
+
+
+def _shown(path: Path) -> str:
+    """The file as the user would name it from here: editors and eyes find that one at once."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def loads(text: str, *, file: str = "lab.yaml", folder: Path) -> Lab:

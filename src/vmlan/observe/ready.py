@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vmlan.errors import NotRunning, Timeout
+from vmlan.errors import GuestError, Timeout
 from vmlan.guest.agent import Agent, AgentSilent, GuestNic
+from vmlan.host import messages
 from vmlan.model import Machine, UserNetwork
 from vmlan.plan.layout import MachineFiles
 from vmlan.plan.topology import Link
@@ -86,10 +87,12 @@ def _why(machine: Machine, missing: list[Link]) -> str:
     return f"machine {machine.name} has booted, but has no address yet: {rows}"
 
 
-def ended(machine: str, files: MachineFiles) -> NotRunning:
-    """The error for a machine whose QEMU has ended, with its last words."""
+def ended(machine: str, files: MachineFiles) -> GuestError:
+    """The error for a machine whose QEMU has ended, with its last words and what they mean."""
     words = files.log.read_text(errors="replace").strip() if files.log.exists() else ""
     tail = "".join(f"\n    {line}" for line in words.splitlines()[-10:])
-    return NotRunning(
-        f"machine {machine} has ended{':' if tail else ''}{tail}", hint="vmlan up starts it again"
+    said = messages.explain(("qemu-system-x86_64",), words)
+    why = f": {said['meaning']}" if "meaning" in said else ""
+    return GuestError(
+        f"machine {machine} has ended{why}{tail}", hint=said.get("hint", "vmlan up starts it again")
     )
