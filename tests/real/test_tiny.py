@@ -20,8 +20,8 @@ import pytest
 from vmlan.guest import elf, packages
 from vmlan.guest.agent import Agent
 from vmlan.guest.tiny import TinyGuest, ensure_tiny
-from vmlan.guest.tiny_cmdline import append
 from vmlan.host import paths
+from vmlan.plan.tiny_cmdline import append
 
 pytestmark = pytest.mark.real
 

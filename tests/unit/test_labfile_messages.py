@@ -1,4 +1,3 @@
-
 """What is said of files that are no lab, and of their top level: text in, exact messages out."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-
 """What is said of machines and their NICs: text in, exact messages out."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-
 """What is said of networks, and of what sections do to each other: text in, exact messages out."""
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from vmlan.errors import RequestError
-from vmlan.guest import tiny_cmdline
 from vmlan.model import (
     Accel,
     Disk,
@@ -20,6 +19,7 @@ from vmlan.model import (
     SocketNetwork,
     UserNetwork,
 )
+from vmlan.plan import tiny_cmdline
 from vmlan.plan.facts import Facts, ImageFacts
 from vmlan.plan.layout import SOCKET_PATH_MAX
 from vmlan.plan.steps import Command, MakeFolder, Run, Space, Start, Step, WriteFile
