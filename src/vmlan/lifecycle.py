@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import queue
 import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from vmlan.guest.agent import Agent, AgentSilent
 from vmlan.host import facts as host_facts
 from vmlan.host import journal, paths
 from vmlan.host.effects import HostEffects
-from vmlan.host.executor import Executor
+from vmlan.host.executor import Executor, Outcome
 from vmlan.host.lock import exclusive
 from vmlan.model import Lab, Machine
 from vmlan.observe import ready
@@ -116,8 +116,11 @@ def up(
                 outcome = executor.bring_up(selected, lab.name, file, listener=_tell(progress))
         finally:
             effects.close()
-    names = [*outcome.started, *outcome.running]
-    found = _wait_for_all(lab, layout, names, progress, timeout)
+    try:
+        found = _wait_for_all(lab, layout, outcome, progress, timeout)
+    except KeyboardInterrupt:
+        progress.note("the machines boot on; `vmlan ps` shows them, `vmlan down` ends the lab")
+        raise
     return UpReport(lab, tuple(outcome.started), tuple(outcome.running), found, time.monotonic() - began)
 
 
@@ -177,42 +180,65 @@ def _interruptible() -> Iterator[None]:
 
 
 def _wait_for_all(
-    lab: Lab, layout: Layout, names: list[str], progress: Progress, timeout: float
+    lab: Lab, layout: Layout, outcome: Outcome, progress: Progress, timeout: float
 ) -> tuple[ready.Ready, ...]:
+    """Wait for every machine at once; the first error is raised when all have been waited for."""
     links = topology.survey(lab)
 
     def wait(name: str) -> ready.Ready | None:
-        one = machine(lab, name)
+        one, files, ran = machine(lab, name), layout.machine(name), name in outcome.running
         if not ready.has_agent(one):
             progress.machine(name, "runs (it has no agent that we know of, so nobody waited for it)")
             return None
-        files = layout.machine(name)
         try:
             found = ready.wait_ready(
-                one, links.of(name), files, timeout, lambda state: progress.machine(name, state)
+                one,
+                links.of(name),
+                files,
+                timeout,
+                lambda state: None if ran else progress.machine(name, state),
             )
         except NotRunning:
             raise ready.ended(name, files) from None
-        progress.machine(name, f"ready after {found.seconds:.1f} s")
+        progress.machine(name, "ran already" if ran else f"ready after {found.seconds:.1f} s")
         return found
 
-    if not names:
-        return ()
-    with ThreadPoolExecutor(max_workers=len(names)) as pool:
-        futures = {pool.submit(wait, name): name for name in names}
-        errors: list[VmlanError] = []
-        for future in as_completed(futures):
-            error = future.exception()
-            if isinstance(error, VmlanError):
-                errors.append(error)
-                progress.machine(futures[future], "not ready")
-            elif error is not None:
-                raise error
+    found: list[ready.Ready] = []
+    errors: list[VmlanError] = []
+    for name, result in _at_once(wait, [*outcome.started, *outcome.running]):
+        if isinstance(result, VmlanError):
+            errors.append(result)
+            progress.machine(name, "not ready")
+        elif isinstance(result, BaseException):
+            raise result
+        elif result is not None:
+            found.append(result)
     if errors:
-        if len(errors) > 1:
-            errors[0].add_note("\n".join(str(error) for error in errors[1:]))
+        for error in errors[1:]:
+            errors[0].add_note(str(error))
         raise errors[0]
-    return tuple(found for future in futures if (found := future.result()) is not None)
+    return tuple(sorted(found, key=lambda one: one.machine))
+
+
+def _at_once(
+    work: Callable[[str], ready.Ready | None], names: Sequence[str]
+) -> Iterator[tuple[str, ready.Ready | BaseException | None]]:
+    """Do some work for each name in a thread of its own, and give the results as they come.
+
+    The threads are daemons: whoever presses Ctrl-C does not wait for machines that still boot.
+    """
+    done: queue.SimpleQueue[tuple[str, ready.Ready | BaseException | None]] = queue.SimpleQueue()
+
+    def run(name: str) -> None:
+        try:
+            done.put((name, work(name)))
+        except BaseException as error:
+            done.put((name, error))
+
+    for name in names:
+        threading.Thread(target=run, args=(name,), daemon=True).start()
+    for _ in names:
+        yield done.get()
 
 
 @dataclass(frozen=True)

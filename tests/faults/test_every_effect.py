@@ -178,7 +178,7 @@ def test_a_machine_that_ended_is_started_again_and_alone(world: World) -> None:
 def test_what_changed_in_the_file_is_refused_and_nothing_is_touched(world: World) -> None:
     bring_up(world)
     before = world.left()
-    with pytest.raises(LabChanged, match="machine vm2"):
+    with pytest.raises(LabChanged, match="vm2: what its disks and media hold"):
         bring_up(world, labs.LAN.replace("model: e1000", "model: virtio"))
     assert world.left() == before
 

@@ -55,6 +55,19 @@ def test_ctrl_c_undoes_what_was_begun(bench: Bench) -> None:
     assert "Traceback" not in up.stderr.read()
 
 
+def test_ctrl_c_while_machines_boot_does_not_wait_for_them(bench: Bench) -> None:
+    bench.write(LAB)
+    up = bench.start("up", stderr=subprocess.PIPE)
+    assert up.stderr is not None
+    for line in up.stderr:
+        if "vm1: boots" in line:
+            break
+    up.send_signal(signal.SIGINT)
+    assert up.wait(timeout=2) == 130
+    assert "vmlan down" in up.stderr.read()
+    assert "1 machine)" in bench.ok("up")
+
+
 def test_killing_the_keeper_ends_everything(bench: Bench) -> None:
     bench.write(LAB)
     bench.ok("up")
@@ -67,6 +80,22 @@ def test_killing_the_keeper_ends_everything(bench: Bench) -> None:
     assert [row["state"] for row in bench.vmlan("ls", "--json").json] == ["crashed"]
     assert "has been undone" in bench.vmlan("up").err
     assert bench.ok("exec", "vm1", "--", "hostname") == "vm1\n"
+
+
+def test_a_machine_joins_a_running_lab(bench: Bench) -> None:
+    bench.write(LAB)
+    bench.ok("up")
+    before = [line for line in bench.processes() if "qemu" in line or "dnsmasq" in line]
+    bench.write(LAB + "  vm2: {nics: [lan], memory: 128M}\n")
+    result = bench.vmlan("up", "--json").json
+    assert (result["started"], result["running"]) == (["vm2"], ["vm1"])
+    assert set(before) < set(bench.processes())
+    assert "10.2.0.12" in bench.ok("exec", "vm1", "--", "ping", "-c", "1", "vm2")
+    assert "10.2.0.12" in bench.ok("host", "--", "getent", "hosts", "vm2")
+    bench.write(LAB.replace("128M", "129M"))
+    changed = bench.vmlan("up")
+    assert changed.code == 2 and "vm1: the embedded guest, 129M" in changed.err
+    assert set(before) < set(bench.processes())
 
 
 def test_two_ups_at_once(bench: Bench) -> None:

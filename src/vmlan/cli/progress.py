@@ -105,7 +105,7 @@ class Moving(Progress):
         spinner = Spinner("dots", style="cyan")
         with self._lock:
             for name, (state, began, ended) in self._states.items():
-                done, bad = state.startswith(("ready", "runs")), state == "not ready"
+                done, bad = state.startswith(("ready", "runs", "ran")), state == "not ready"
                 mark = Text("✓", "green") if done else Text("✗", "red") if bad else spinner
                 clock = "" if done else f"{(ended or time.monotonic()) - began:.1f} s"
                 table.add_row(mark, Text(name, "bold"), Text(state), Text(clock, "dim"))
@@ -125,7 +125,7 @@ class Moving(Progress):
         """The machine's line."""
         with self._lock:
             _, began, _ = self._states.get(name, ("", time.monotonic(), None))
-            ended = time.monotonic() if state.startswith(("ready", "runs", "not ready")) else None
+            ended = time.monotonic() if state.startswith(("ready", "runs", "ran", "not ready")) else None
             self._states[name] = (state, began, ended)
             self._doing = ""
 

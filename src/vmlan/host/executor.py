@@ -124,7 +124,8 @@ class Executor:
                 outcome.running.append(step.machine)
         if changed:
             raise LabChanged(
-                "the lab that runs is not what its file says now: " + ", ".join(step.id for step in changed),
+                "the lab that runs is not what its file says now; this would change:"
+                + "".join(f"\n    {step.reason}" for step in changed),
                 hint="vmlan down, then vmlan up; the disks are kept",
             )
         return missing
