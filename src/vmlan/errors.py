@@ -88,12 +88,12 @@ class Busy(RequestError):
 class MissingProgram(HostError):
     """A program that the lab needs is not installed."""
 
-    def __init__(self, program: str, package: str) -> None:
+    def __init__(self, program: str, package: str | None) -> None:
         self.program = program
         self.package = package
         super().__init__(
-            f"the program '{program}' is needed and not installed",
-            hint=f"sudo apt-get install {package}",
+            f"the program '{program}' is not installed",
+            hint=f"sudo apt-get install {package}" if package else None,
         )
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmlan import labfile
-from vmlan.errors import NotRunning, RequestError, UnknownName, VmlanError
+from vmlan.errors import Busy, NotRunning, RequestError, UnknownName, VmlanError
 from vmlan.guest.agent import Agent, AgentSilent
 from vmlan.host import facts as host_facts
-from vmlan.host import journal, paths
+from vmlan.host import images, journal, paths
 from vmlan.host.effects import HostEffects
 from vmlan.host.executor import Executor, Outcome
 from vmlan.host.lock import exclusive
@@ -271,6 +271,12 @@ def down(
             effects.close()
         found = tuple(sorted(layout.state.rglob("*.qcow2")))
         if disks and layout.state.exists():
+            for disk in found:
+                if images.in_use(disk):
+                    raise Busy(
+                        f"{disk} is in use, so no disk was removed",
+                        hint="does the lab run in another session, with another XDG_RUNTIME_DIR?",
+                    )
             shutil.rmtree(layout.state)
         elif layout.state.is_dir() and not any(layout.state.iterdir()):
             layout.state.rmdir()
@@ -285,7 +291,7 @@ def _shut_down_guests(
     asked: list[Start] = []
     for step in steps:
         if isinstance(step, Start) and step.machine and step.name in running and _has_disk(step):
-            progress.machine(step.machine, "shuts down")
+            progress.machine(step.machine, "shuts down (down --now would not wait for it)")
             if _ask_to_shut_down(layout, step.machine):
                 asked.append(step)
     deadline = time.monotonic() + SHUTDOWN_TIMEOUT
@@ -315,10 +321,10 @@ def _ask_to_shut_down(layout: Layout, name: str) -> bool:
     except AgentSilent as silent:
         if silent.asked:  # it is silent because it does what it was asked (qemu-ga, guest-shutdown)
             return True
-    except VmlanError:
+    except (VmlanError, OSError):
         pass
     try:
         qmp.command(files.qmp, name, "system_powerdown")
         return True
-    except VmlanError:
+    except (VmlanError, OSError):
         return False

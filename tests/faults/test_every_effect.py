@@ -49,7 +49,10 @@ def world(tmp_path: Path) -> World:
 
 
 def disks(world: World) -> list[str]:
-    return [line for line in world.left() if line.endswith(".qcow2")]
+    """The disks that are there. A half-made one must never be."""
+    found = [line for line in world.left() if line.endswith(".qcow2")]
+    assert all((world.root / disk).read_text() == "a disk" for disk in found), "half a disk"
+    return found
 
 
 def test_up_then_down_leaves_only_the_disks(world: World) -> None:
@@ -59,6 +62,24 @@ def test_up_then_down_leaves_only_the_disks(world: World) -> None:
     assert world.left() == ["state/lab/vm2/disk0.qcow2"]
 
 
+@pytest.mark.parametrize("damage", [None, b"", b'{"begin": {"type": "Teleport"}}\n'])
+def test_a_lab_whose_journal_is_lost_or_from_elsewhere_is_ended_whole(
+    world: World, damage: bytes | None
+) -> None:
+    for verb in ("down", "up"):
+        bring_up(world)
+        if damage is None:
+            world.layout.journal.unlink()
+        else:
+            world.layout.journal.write_bytes(damage)
+        if verb == "up":
+            bring_up(world)
+            assert "keeper" in world.left()
+        take_down(world)
+        assert "keeper" not in world.left()
+        assert [line for line in world.left() if not line.endswith(".qcow2")] == []
+
+
 def test_a_second_up_does_nothing(world: World) -> None:
     bring_up(world)
     before = world.left()
@@ -66,13 +87,13 @@ def test_a_second_up_does_nothing(world: World) -> None:
     assert world.left() == before
 
 
-@pytest.mark.parametrize("mode", ["refuse", "half"])
+@pytest.mark.parametrize("mode", ["refuse", "half", "full"])
 def test_a_failing_effect_is_rolled_back(tmp_path: Path, mode: Mode) -> None:
     total = how_many_effects(tmp_path)
     assert total > 20
     for n in range(1, total + 1):
         world = World(tmp_path / f"{mode}-{n}")
-        with pytest.raises(CommandFailed):
+        with pytest.raises((CommandFailed, OSError)):
             bring_up(world, fail_at=n, mode=mode)
         started = n > total - 2  # from the first machine's start on, its disk may have been written
         assert world.left() == (disks(world) if started else []), f"effect {n} of {total}"
@@ -81,7 +102,7 @@ def test_a_failing_effect_is_rolled_back(tmp_path: Path, mode: Mode) -> None:
         assert len(world.left()) == 1
 
 
-@pytest.mark.parametrize("mode", ["crash", "late"])
+@pytest.mark.parametrize("mode", ["crash", "late", "torn"])
 @pytest.mark.parametrize("keeper_dies", [False, True])
 def test_after_a_kill_down_leaves_nothing(tmp_path: Path, mode: Mode, keeper_dies: bool) -> None:
     total = how_many_effects(tmp_path)
@@ -95,7 +116,7 @@ def test_after_a_kill_down_leaves_nothing(tmp_path: Path, mode: Mode, keeper_die
         assert world.left() == disks(world), f"effect {n} of {total}"
 
 
-@pytest.mark.parametrize("mode", ["crash", "late"])
+@pytest.mark.parametrize("mode", ["crash", "late", "torn"])
 @pytest.mark.parametrize("keeper_dies", [False, True])
 def test_after_a_kill_up_brings_the_whole_lab(tmp_path: Path, mode: Mode, keeper_dies: bool) -> None:
     total = how_many_effects(tmp_path)
@@ -109,12 +130,13 @@ def test_after_a_kill_up_brings_the_whole_lab(tmp_path: Path, mode: Mode, keeper
             world.power_cut()
         bring_up(world)
         assert world.left() == whole.left(), f"effect {n} of {total}"
+        assert len(disks(world)) == 1
         take_down(world)
         assert len(world.left()) == 1
 
 
 def test_a_kill_during_down_is_finished_by_the_next_one(tmp_path: Path) -> None:
-    for mode in ("crash", "late"):
+    for mode in ("crash", "late", "torn"):
         n = 0
         while True:
             n += 1
@@ -154,7 +176,7 @@ def test_a_machine_that_joins_and_fails_takes_only_itself_away(tmp_path: Path) -
 
 def test_a_kept_disk_survives_every_failure(tmp_path: Path) -> None:
     total = how_many_effects(tmp_path)
-    for mode in ("refuse", "half", "crash", "late"):
+    for mode in ("refuse", "half", "crash", "late", "torn", "full"):
         for n in range(1, total):
             world = World(tmp_path / f"{mode}-{n}")
             bring_up(world)
@@ -163,7 +185,7 @@ def test_a_kept_disk_survives_every_failure(tmp_path: Path) -> None:
             disk.write_text("a year of work")
             try:
                 bring_up(world, fail_at=n, mode=mode)  # type: ignore[arg-type]
-            except (CommandFailed, ProcessGone):
+            except (CommandFailed, ProcessGone, OSError):
                 take_down(world)
             assert disk.read_text() == "a year of work", f"{mode} at {n}"
 

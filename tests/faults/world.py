@@ -7,10 +7,13 @@ are only remembered. The n-th effect fails in one of several ways:
     half     half of it happens (some lines of a batch, a file cut short), and the caller is told
     crash    nothing happens, and the calling process is gone: nothing it does afterwards has an effect
     late     all of it happens, and the calling process is gone before it learns so
+    torn     half of it happens, and the calling process is gone
+    full     nothing happens, since there is no room (an OSError, which nobody translates)
 """
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 from typing import Literal
@@ -19,7 +22,7 @@ from vmlan.errors import CommandFailed, KeeperGone
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import Command, Space, Start, StartKeeper
 
-Mode = Literal["refuse", "half", "crash", "late"]
+Mode = Literal["refuse", "half", "crash", "late", "torn", "full"]
 
 
 class ProcessGone(BaseException):
@@ -69,20 +72,22 @@ class FakeEffects:
         if self._mode == "crash":
             self._gone = True
             raise ProcessGone
+        if self._mode == "full":
+            raise OSError(errno.ENOSPC, "No space left on device")
         if self._mode == "refuse":
             raise CommandFailed(("false",), 1, "told to fail")
         return True
 
     def _after(self, failing: bool) -> None:
         if failing:
-            if self._mode == "late":
+            if self._mode in ("late", "torn"):
                 self._gone = True
                 raise ProcessGone
             raise CommandFailed(("false",), 1, "told to fail halfway")
 
     @property
     def _half(self) -> bool:
-        return self._mode == "half"
+        return self._mode in ("half", "torn")
 
     def make_folder(self, path: Path) -> None:
         failing = self._effect()

@@ -19,7 +19,7 @@ def test_one_value_from_file_to_command_line() -> None:
     mac = links["vm1", 0].mac
     assert steps["reservation vm1.0"].text == f"{mac},10.2.0.11,vm1\n"  # type: ignore[union-attr]
     assert "reservation vm1.1" not in steps
-    assert "10.1.1.2 vm1 vm1.lan.internal" in steps["file hosts"].text  # type: ignore[union-attr]
+    assert "10.1.1.2 vm1 vm1.lan.internal" in steps["hosts-file"].text  # type: ignore[union-attr]
     start = steps["machine vm1"]
     assert isinstance(start, Start)
     append = start.command.argv[start.command.argv.index("-append") + 1]

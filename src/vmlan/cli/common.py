@@ -25,6 +25,32 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 
 
+#: For verbs that hand a command line on: from its first word, nothing is an option of ours.
+HANDED_ON = {"allow_interspersed_args": False}
+
+#: `--timeout SECONDS`, a day at most
+SECONDS = click.FloatRange(0, 86400)
+
+
+def argv_argument(*, required: bool = False) -> Callable[[F], F]:
+    """The command line to hand on, with or without `--` before it."""
+
+    def without_dashes(_: click.Context, __: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
+        rest = words[1:] if words[:1] == ("--",) else words
+        if required and not rest:
+            raise click.UsageError("a command is missing: vmlan exec MACHINE -- CMD…")
+        return rest
+
+    return click.argument(
+        "argv",
+        nargs=-1,
+        required=required,
+        type=click.UNPROCESSED,
+        metavar="-- CMD...",
+        callback=without_dashes,
+    )
+
+
 def is_terminal(stream: Any = None) -> bool:
     """Whether a person watches: colour and moving lines are for them alone (and NO_COLOR turns both off)."""
     return (

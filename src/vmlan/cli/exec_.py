@@ -13,17 +13,17 @@ from vmlan.guest.agent import Agent
 from vmlan.host import paths
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True})
+@click.command("exec", context_settings=common.HANDED_ON)
 @common.file_option
 @click.option(
-    "--timeout", type=float, help="Seconds that the command may take (default: as long as it likes)."
+    "--timeout", type=common.SECONDS, help="Seconds that the command may take (default: as long as it likes)."
 )
 @click.option(
     "-i", "--stdin", "with_stdin", is_flag=True, help="Let the command read our standard input, to its end."
 )
 @common.json_option
 @click.argument("machine")
-@click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
+@common.argv_argument(required=True)
 def command(
     file: Path | None,
     timeout: float | None,
@@ -54,9 +54,10 @@ def command(
             }
         )
     else:
-        sys.stdout.write(done.stdout)
+        sys.stdout.buffer.write(done.out)
         sys.stdout.flush()
-        sys.stderr.write(done.stderr)
+        sys.stderr.buffer.write(done.err)
+        sys.stderr.flush()
         if done.truncated:
             print("vmlan: the output was longer than the agent keeps (16 MiB), and is cut", file=sys.stderr)
     raise click.exceptions.Exit(done.code)

@@ -14,10 +14,10 @@ from vmlan.host.run import need
 from vmlan.plan.steps import Space
 
 
-@click.command("host", context_settings={"ignore_unknown_options": True})
+@click.command("host", context_settings=common.HANDED_ON)
 @common.file_option
 @click.option("--outside", is_flag=True, help="Run it on the simulated outside instead.")
-@click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="-- CMD...")
+@common.argv_argument()
 def command(file: Path | None, outside: bool, argv: tuple[str, ...]) -> None:
     """Run a command on the lab's host side: ip, tcpdump, ping …; without one, a shell.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import NoReturn
 
@@ -90,7 +91,13 @@ def main() -> NoReturn:
         common.hush()
         code = 141
     except OSError as error:
-        print(f"vmlan: {error.strerror}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        print(f"vmlan: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        code = 3
+    except Exception as error:
+        if "VMLAN_DEBUG" in os.environ:
+            raise
+        print(f"vmlan: this is a mistake of vmlan's own: {type(error).__name__}: {error}", file=sys.stderr)
+        print("  → please report it; with VMLAN_DEBUG=1 it shows where it happened", file=sys.stderr)
         code = 3
     sys.exit(code)
 

@@ -18,7 +18,7 @@ from vmlan.observe.ready import BOOT_TIMEOUT
 @click.option("--dry-run", is_flag=True, help="Only print what would run (as `vmlan explain`).")
 @click.option(
     "--timeout",
-    type=float,
+    type=common.SECONDS,
     default=BOOT_TIMEOUT,
     show_default=True,
     help="Seconds each machine may take to be ready.",

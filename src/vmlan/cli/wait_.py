@@ -14,7 +14,9 @@ from vmlan.observe import wait
 
 @click.command("wait")
 @common.file_option
-@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds to wait at most.")
+@click.option(
+    "--timeout", type=common.SECONDS, default=60.0, show_default=True, help="Seconds to wait at most."
+)
 @common.quiet_option
 @click.argument("machine")
 @click.argument("condition")

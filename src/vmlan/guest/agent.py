@@ -32,9 +32,19 @@ class Finished:
     """A guest command's end: its exit code (128+N if a signal N killed it) and what it said."""
 
     code: int
-    stdout: str
-    stderr: str
+    out: bytes
+    err: bytes
     truncated: bool = False  #: the agent keeps 16 MiB of each at most
+
+    @property
+    def stdout(self) -> str:
+        """What it said, as text; invalid UTF-8 replaced."""
+        return self.out.decode(errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        """What it complained of, as text; invalid UTF-8 replaced."""
+        return self.err.decode(errors="replace")
 
 
 @dataclass(frozen=True)
@@ -68,9 +78,13 @@ class Agent:
         self._buffer = b""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            deadline = time.monotonic() + timeout
             self._socket.settimeout(timeout)
-            self._socket.connect(str(self._path))
-            self._synchronise(timeout)
+            while not self._connected():
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+                time.sleep(0.05)
+            self._synchronise(max(deadline - time.monotonic(), 0.1))
         except FileNotFoundError:
             self.close()
             raise NotRunning(f"machine {self._machine} is not running") from None
@@ -83,6 +97,14 @@ class Agent:
         except BaseException:
             self.close()
             raise
+
+    def _connected(self) -> bool:
+        """Connect; False while so many others wait for the agent that the socket takes no more."""
+        try:
+            self._socket.connect(str(self._path))
+        except BlockingIOError:
+            return False
+        return True
 
     def _silent(self, timeout: float) -> AgentSilent:
         return AgentSilent(
@@ -188,7 +210,7 @@ def _finished(status: dict[str, Any]) -> Finished:
     code = status["exitcode"] if "exitcode" in status else 128 + int(status.get("signal", 0))
     return Finished(
         code=code,
-        stdout=base64.b64decode(status.get("out-data", "")).decode(errors="replace"),
-        stderr=base64.b64decode(status.get("err-data", "")).decode(errors="replace"),
+        out=base64.b64decode(status.get("out-data", "")),
+        err=base64.b64decode(status.get("err-data", "")),
         truncated=bool(status.get("out-truncated") or status.get("err-truncated")),
     )

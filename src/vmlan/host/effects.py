@@ -174,7 +174,7 @@ class HostEffects:
             kept = self.keeper().processes()[step.name]
             if kept.exit is not None:
                 raise self._died(step, kept)
-            if step.ready is None or _is_ready(step.ready, greets=step.machine is not None):
+            if step.ready is None or _is_ready(step.ready, answers=step.machine is not None):
                 return
             if time.monotonic() > deadline:
                 raise HostError(
@@ -189,7 +189,12 @@ class HostEffects:
         meaning = f"{what}: {said['meaning']}" if "meaning" in said else what
         program = step.command.argv[0]
         return CommandFailed(
-            kept.argv, kept.exit or 0, words, program=program, meaning=meaning, hint=said.get("hint")
+            spaced(step.command, self._layout.net),
+            kept.exit or 0,
+            words,
+            program=program,
+            meaning=meaning,
+            hint=said.get("hint"),
         )
 
     def stop(self, step: Start) -> None:
@@ -211,20 +216,27 @@ class HostEffects:
         return frozenset(name for name, kept in self.keeper().processes().items() if kept.exit is None)
 
 
-def _is_ready(path: Path, *, greets: bool) -> bool:
+def _is_ready(path: Path, *, answers: bool) -> bool:
     """Whether what a program makes when it is ready is there.
 
-    QEMU makes its control socket early, and greets there only once the machine is complete
-    (QEMU, docs/interop/qmp-spec): before that it may still find that it cannot be.
+    QEMU makes its control socket early, and even greets there; it answers a query only once the machine
+    is complete (QEMU, docs/interop/qmp-spec). Before that it may still find that it cannot be.
     """
     if not path.exists():
         return False
-    if not greets:
+    if not answers:
         return True
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as monitor:
-        monitor.settimeout(0.5)
+        monitor.settimeout(5.0)
         try:
             monitor.connect(str(path))
-            return bool(monitor.recv(1))
+            monitor.sendall(b'{"execute": "qmp_capabilities"}{"execute": "query-status", "id": "vmlan"}')
+            said = b""
+            while b'"vmlan"' not in said:
+                more = monitor.recv(4096)
+                if not more:
+                    return False
+                said += more
         except OSError:
             return False
+    return True

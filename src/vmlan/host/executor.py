@@ -14,7 +14,7 @@ from pathlib import Path
 from vmlan.errors import CommandFailed, KeeperGone, LabChanged, VmlanError
 from vmlan.host import journal
 from vmlan.host.effects import Effects
-from vmlan.host.journal import Entry, Journal
+from vmlan.host.journal import Entry, Journal, Story
 from vmlan.plan import steps as plan_steps
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import Interfaces, MakeFolder, Plan, Run, Space, Start, StartKeeper, Step, WriteFile
@@ -70,36 +70,48 @@ class Executor:
         return outcome
 
     def recover(self) -> bool:
-        """Undo what a crash left: all of a lab whose keeper is dead, or the steps that never finished."""
+        """Undo what a crash left: all of a lab that is not whole, or the steps that never finished.
+
+        Whole is a lab whose keeper answers and whose journal can be read. Returns whether there was
+        anything to undo.
+        """
         story = journal.read(self._layout.journal)
-        if story is None:
-            self._effects.empty_folder(self._layout.run)
-            return False
-        if not self._effects.keeper_answers():
+        alive = self._effects.keeper_answers()
+        knows_its_keeper = story is not None and any(
+            isinstance(entry.step, StartKeeper) for entry in story.entries
+        )
+        if story is None or story.damaged or not alive or not knows_its_keeper:
             self.take_down()
-            return bool(story.entries)
+            return alive or bool(story and story.entries)
         cut_short = [entry.step for entry in story.entries if not entry.done]
         if any(isinstance(step, StartKeeper) for step in cut_short):
             self.take_down()
         elif cut_short:
-            book = Journal(self._layout.journal, story.lab, Path(story.file))
-            try:
+            with self._book(story) as book:
                 self._undo_all(cut_short, book, fresh=cut_short)
-            finally:
-                book.close()
         return bool(cut_short)
 
     def take_down(self) -> None:
-        """Undo everything, and forget the lab. What is gone already is a success."""
+        """Undo everything, and forget the lab. What is gone already is a success.
+
+        The keeper ends whatever the journal says: nothing of a lab outlives what we know of it.
+        """
         story = journal.read(self._layout.journal)
         if story is not None:
-            book = Journal(self._layout.journal, story.lab, Path(story.file))
-            try:
+            with self._book(story) as book:
                 unfinished = [entry.step for entry in story.entries if not entry.done]
                 self._undo_all([entry.step for entry in story.entries], book, fresh=unfinished)
-            finally:
-                book.close()
+        if self._effects.keeper_answers():
+            self._effects.end_keeper()
         self._effects.empty_folder(self._layout.run)
+
+    @contextlib.contextmanager
+    def _book(self, story: Story) -> Iterator[Journal]:
+        book = Journal(self._layout.journal, story.lab, Path(story.file))
+        try:
+            yield book
+        finally:
+            book.close()
 
     # What is there, and what is missing
 
@@ -166,14 +178,24 @@ class Executor:
                     book.done([earlier])
             if any(isinstance(step, StartKeeper) for step in begun) or not self._in_effect():
                 self._effects.empty_folder(self._layout.run)
-        except VmlanError as residue:
+        except (VmlanError, OSError) as residue:
             error.add_note(f"and it could not all be undone: {residue}; `vmlan down` tries again")
 
     def _undo_all(self, steps: Sequence[Step], book: Journal, fresh: Sequence[Step]) -> None:
-        """Undo steps, last first. `fresh` ones never worked for anybody, so what they made can go too."""
+        """Undo steps, last first. `fresh` ones never worked for anybody, so what they made can go too.
+
+        One that cannot be undone does not keep the others from it; the first such error is raised at the end.
+        """
+        errors: list[Exception] = []
         for step in _undo_order(steps):
-            self._undo(step, fresh=step in fresh and not _was_used(step, steps))
-            book.undone(step)
+            try:
+                self._undo(step, fresh=step in fresh and not _was_used(step, steps))
+                with contextlib.suppress(OSError):  # a full disk: undoing twice does no harm
+                    book.undone(step)
+            except (VmlanError, OSError) as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _undo(self, step: Step, *, fresh: bool) -> None:
         match step:

@@ -94,10 +94,10 @@ def _internet(lab: Lab) -> Literal["pasta", "slirp4netns"] | None:
 
 def _images(lab: Lab, *, shared: bool) -> Iterator[tuple[Path, ImageFacts]]:
     """Each image of the lab. A file may be many machines' base, or one machine's disk, and not both."""
-    writers: dict[Path, str] = {}
+    writers: dict[str, str] = {}
     for machine in lab.machines:
         for path, written in _media(machine):
-            real = path.resolve()
+            real = os.path.realpath(path)
             if written and real in writers:
                 raise RequestError(
                     f"machines {writers[real]} and {machine.name} would both write to {path}",
@@ -107,10 +107,10 @@ def _images(lab: Lab, *, shared: bool) -> Iterator[tuple[Path, ImageFacts]]:
                 writers[real] = machine.name
     for machine in lab.machines:
         for path, written in _media(machine):
-            if not written and path.resolve() in writers:
+            if not written and os.path.realpath(path) in writers:
                 raise RequestError(
                     f"machine {machine.name} uses {path} as a base,"
-                    f" and machine {writers[path.resolve()]} would write to it",
+                    f" and machine {writers[os.path.realpath(path)]} would write to it",
                     hint="a base must stay as it is: give both a copy-on-write disk",
                 )
             yield path, images.look(path, who=machine.name, written=written, shared=shared)
@@ -169,7 +169,8 @@ def _same_disk(machine: Machine, index: int, disk: NewDisk | OverlayDisk, what: 
 def _port_is_free(forward: Forward) -> None:
     kind = socket.SOCK_STREAM if forward.protocol == "tcp" else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, kind) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if kind is socket.SOCK_STREAM:  # for UDP it would let two have the same port (socket(7))
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((str(forward.bind), forward.host_port))
             if kind is socket.SOCK_STREAM:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +45,8 @@ def look(path: Path, *, who: str, written: bool, shared: bool = False) -> ImageF
         raise RequestError(f"machine {who}: there is no image {path}", hint=_similar(path))
     if path.is_dir():
         raise RequestError(f"machine {who}: {path} is a folder, not an image")
+    if not (path.is_file() or path.is_block_device()):
+        raise RequestError(f"machine {who}: {path} is neither a file nor a block device")
     mode = os.R_OK | (os.W_OK if written else 0)
     if not os.access(path, mode):
         need = "read and write" if written else "read"
@@ -84,8 +87,18 @@ def _virtual_size(path: Path, format_: str, who: str, share: list[str]) -> int:
     return int(json.loads(result.stdout)["virtual-size"])
 
 
+def is_locked(result: Result) -> bool:
+    """Whether qemu-img failed because somebody has the image open (QEMU, block/file-posix.c)."""
+    return not result.ok and re.search(r'Failed to get (shared )?"\w+" lock', result.stderr) is not None
+
+
+def in_use(disk: Path) -> bool:
+    """Whether a qcow2 disk of ours is open in some QEMU."""
+    return is_locked(run(["qemu-img", "info", "-f", "qcow2", str(disk)], check=False))
+
+
 def _refuse_if_locked(result: Result, path: Path, who: str) -> None:
-    if not result.ok and "lock" in result.stderr:
+    if is_locked(result):
         holders = "; ".join(_holders(path)) or "another process"
         raise Busy(
             f"machine {who}: {path} is open elsewhere: {holders}",

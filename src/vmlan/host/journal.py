@@ -2,7 +2,8 @@
 
 One JSON object a line. A step is written (and on disk) before its effect, and marked done after;
 so after a crash at any instant, what was begun is known. A last line cut short by a crash is
-a step whose effect never began: it is ignored.
+a step whose effect never began: it is ignored, and removed when the journal is continued. Any other
+line that cannot be read (another version's, a damaged disk's) makes the story `damaged`.
 
     {"lab": NAME, "file": PATH}        the first line
     {"begin": STEP}   {"done": ID}   {"undone": ID}
@@ -47,6 +48,7 @@ class Story:
     lab: str
     file: str
     entries: tuple[Entry, ...]
+    damaged: bool = False  #: some of it cannot be read: what it says may not be all
 
 
 class Journal:
@@ -66,8 +68,8 @@ class Journal:
         self._write([_Line(begin=step) for step in steps])
 
     def done(self, steps: Sequence[Step]) -> None:
-        """These steps' effects have happened."""
-        self._write([_Line(done=step.id) for step in steps])
+        """These steps' effects have happened. A crash may lose this: they are then undone and done again."""
+        self._write([_Line(done=step.id) for step in steps], sync=False)
 
     def undone(self, step: Step) -> None:
         """This step's effects are gone."""
@@ -77,14 +79,17 @@ class Journal:
         """Let go of the file."""
         os.close(self._fd)
 
-    def _write(self, lines: list[_Line]) -> None:
-        os.write(self._fd, b"".join(_ENCODER.encode(line) + b"\n" for line in lines))
-        os.fsync(self._fd)
+    def _write(self, lines: list[_Line], *, sync: bool = True) -> None:
+        data = b"".join(_ENCODER.encode(line) + b"\n" for line in lines)
+        while data:
+            data = data[os.write(self._fd, data) :]
+        if sync:
+            os.fsync(self._fd)
 
     def _mend(self) -> None:
-        """End a line that a crash cut short, so that the next one stands alone."""
-        if not self.path.read_bytes().endswith(b"\n"):
-            os.write(self._fd, b"\n")
+        """Remove a line that a crash cut short."""
+        whole = self.path.read_bytes()
+        os.truncate(self.path, whole.rfind(b"\n") + 1)
 
 
 def read(path: Path) -> Story | None:
@@ -93,13 +98,14 @@ def read(path: Path) -> Story | None:
         raw = path.read_bytes()
     except FileNotFoundError:
         return None
-    lab, file = "", ""
+    lab, file, damaged = "", "", False
     entries: dict[str, Entry] = {}
-    for line in raw.splitlines():
+    for line in raw.split(b"\n")[:-1]:
         try:
             entry = _DECODER.decode(line)
-        except msgspec.DecodeError:
-            continue  # cut short by a crash: what it would have announced never began
+        except msgspec.MsgspecError:
+            damaged = True
+            continue
         if entry.lab is not None:
             lab, file = entry.lab, entry.file or ""
         elif entry.begin is not None:
@@ -109,4 +115,4 @@ def read(path: Path) -> Story | None:
             entries[entry.done] = Entry(entries[entry.done].step, done=True)
         elif entry.undone is not None:
             entries.pop(entry.undone, None)
-    return Story(lab, file, tuple(entries.values()))
+    return Story(lab, file, tuple(entries.values()), damaged)

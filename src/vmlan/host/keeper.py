@@ -9,7 +9,7 @@ Protocol: SOCK_SEQPACKET, one JSON object a packet, in both directions.
 
     {"op": "start", "argv": […], "name": N?} and the three file descriptors 0, 1, 2 of the program
         → {"pid": P} or {"error": "…"}, and, when it has ended, {"pid": P, "exit": CODE}
-    {"op": "list"}                        → {"processes": [{"name", "pid", "argv", "exit"}, …]}
+    {"op": "list"}                        → {"processes": [{"name", "pid", "exit"}, …]}
     {"op": "signal", "name": N, "signal": S} → {"ok": true} or {"error": "…"}
     {"op": "end"}                         → nothing: the keeper ends, and the lab with it
 
@@ -32,13 +32,16 @@ import sys
 PACKET = 1 << 20
 
 
+#: How often to look whether our socket is still there (seconds).
+LOOK_AGAIN = 5
+
+
 class Process:
     """One program: what was started, for whom, and, once it has ended, how."""
 
-    def __init__(self, pid: int, name: str | None, argv: list[str], client: socket.socket) -> None:
+    def __init__(self, pid: int, name: str | None, client: socket.socket) -> None:
         self.pid = pid
         self.name = name
-        self.argv = argv
         self.client = client
         self.exit: int | None = None
 
@@ -46,13 +49,14 @@ class Process:
 class Keeper:
     """The table of processes, and the answers to requests about it."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, path: str) -> None:
         self.listener = listener
+        self.path = path
         self.processes: list[Process] = []
         self.selector = selectors.DefaultSelector()
 
     def serve(self) -> None:
-        """Answer requests and reap children, for ever (or until "end")."""
+        """Answer requests and reap children, until "end", or until nobody can find us any more."""
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_read, False)
         os.set_blocking(wake_write, False)
@@ -60,8 +64,9 @@ class Keeper:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self.selector.register(wake_read, selectors.EVENT_READ)
         self.selector.register(self.listener, selectors.EVENT_READ)
-        while True:
-            for key, _ in self.selector.select():
+        inode = os.stat(self.path).st_ino
+        while _is_at(self.path, inode):
+            for key, _ in self.selector.select(LOOK_AGAIN):
                 if key.fileobj is self.listener:
                     client, _ = self.listener.accept()
                     self.selector.register(client, selectors.EVENT_READ)
@@ -121,7 +126,7 @@ class Keeper:
         except OSError as error:
             return {"error": f"{argv[0]}: {error.strerror}", "errno": error.errno}
         self.processes = [process for process in self.processes if name is None or process.name != name]
-        self.processes.append(Process(pid, name, argv, client))
+        self.processes.append(Process(pid, name, client))
         return {"pid": pid}
 
     def signal(self, name: str, number: int) -> dict[str, object]:
@@ -135,7 +140,7 @@ class Keeper:
 
     def describe(self, process: Process) -> dict[str, object]:
         """A named program, for "list"."""
-        return {"name": process.name, "pid": process.pid, "argv": process.argv, "exit": process.exit}
+        return {"name": process.name, "pid": process.pid, "exit": process.exit}
 
     def reap(self) -> None:
         """Collect every child that has ended, and orphans that became ours; tell who started it."""
@@ -178,6 +183,14 @@ def listen(path: str) -> socket.socket:
     return listener
 
 
+def _is_at(path: str, inode: int) -> bool:
+    """Whether our socket is still where it was: a lab that cannot be found could never be ended."""
+    try:
+        return os.stat(path).st_ino == inode
+    except OSError:
+        return False
+
+
 def starter_is_gone() -> bool:
     """Whether nobody reads our standard output any more: then nobody knows of this lab (pipe(7))."""
     poll = select.poll()
@@ -194,13 +207,13 @@ def main(path: str) -> None:
     try:
         os.write(1, b"ready\n")
     except BrokenPipeError:
-        os.unlink(path)  # noqa: PTH108 - pathlib alone would double this program's start-up time
+        os.unlink(path)
         return
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.close(null)
-    Keeper(listener).serve()
+    Keeper(listener, path).serve()
 
 
 if __name__ == "__main__":

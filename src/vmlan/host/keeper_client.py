@@ -26,7 +26,6 @@ class Kept:
 
     name: str
     pid: int
-    argv: tuple[str, ...]
     exit: int | None
 
 
@@ -79,7 +78,7 @@ class KeeperClient:
             pass
         rows = message["processes"]
         assert isinstance(rows, list)
-        return {row["name"]: Kept(row["name"], row["pid"], tuple(row["argv"]), row["exit"]) for row in rows}
+        return {row["name"]: Kept(row["name"], row["pid"], row["exit"]) for row in rows}
 
     def signal(self, name: str, number: int) -> None:
         """Send a signal to a named program. One that is not there has ended: that is no error."""
@@ -114,7 +113,7 @@ class KeeperClient:
         while True:
             message = self._receive()
             if message.get("errno") == ENOENT:
-                raise MissingProgram(argv[0], PACKAGES.get(argv[0], argv[0]))
+                raise MissingProgram(argv[0], PACKAGES.get(argv[0]))
             if "error" in message:
                 raise HostError(f"the keeper could not start {argv[0]}: {message['error']}")
             if "pid" in message and "exit" not in message:

@@ -19,21 +19,37 @@ from pathlib import Path
 from vmlan.errors import HostError
 from vmlan.plan.layout import Layout
 
+#: What a runtime folder's path may consist of. It is handed to programs that give other characters a
+#: meaning of their own (ip, socat, QEMU); a folder with others is not used.
+_PLAIN = re.compile(r"[A-Za-z0-9/._@%+~-]+")
+
 
 def runtime_root() -> Path:
-    """The folder of all running labs of this user. Raises `HostError` if somebody else owns it."""
-    given = os.environ.get("XDG_RUNTIME_DIR")
-    if given and Path(given).is_dir() and os.access(given, os.W_OK):
-        return Path(given) / "vmlan"
-    root = Path("/tmp") / f"vmlan-{os.getuid()}"
+    """The folder of all running labs of this user. Raises `HostError` if somebody else owns it.
+
+    XDG_RUNTIME_DIR is used as its specification has it: absolute, and this user's alone.
+    """
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    if given.startswith("/") and _PLAIN.fullmatch(given) and _is_ours_alone(Path(given)):
+        root = Path(given) / "vmlan"
+    else:
+        root = Path("/tmp") / f"vmlan-{os.getuid()}"
     root.mkdir(mode=0o700, exist_ok=True)
-    found = root.lstat()
-    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
+    if not _is_ours_alone(root):
         raise HostError(
             f"{root} is not a folder of yours alone, so a lab in it could not be trusted",
-            hint=f"remove it, or set XDG_RUNTIME_DIR to a folder of yours (it belongs to uid {found.st_uid})",
+            hint="remove it, or set XDG_RUNTIME_DIR to a folder of yours alone (mode 700)",
         )
     return root
+
+
+def _is_ours_alone(path: Path) -> bool:
+    """Whether this is a folder (not a link to one) of this user, which nobody else can enter."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
 
 def state_root() -> Path:
@@ -48,14 +64,24 @@ def cache_root() -> Path:
 
 def _xdg(variable: str, otherwise: str) -> Path:
     given = os.environ.get(variable)
-    return Path(given) if given and Path(given).is_absolute() else Path.home() / otherwise
+    if given and Path(given).is_absolute():
+        return Path(given)
+    try:
+        return Path.home() / otherwise
+    except RuntimeError:
+        raise HostError("you have no home folder", hint=f"set HOME, or {variable}") from None
 
 
 def lab_id(file: Path) -> str:
-    """A lab file's id: its folder's name (made plain, at most 20 characters) and a digest of its path."""
-    whole = file.resolve()
-    plain = re.sub(r"[^A-Za-z0-9-]+", "-", whole.parent.name).strip("-")[:20] or "lab"
-    return f"{plain}-{hashlib.sha256(str(whole).encode()).hexdigest()[:6]}"
+    """A lab file's id: its folder's name (made plain, at most 20 characters) and a digest of its path.
+
+    The folder's own path is followed to where it really is; the file's is not: two folders whose
+    lab.yaml is a link to one and the same are two labs.
+    """
+    folder = os.path.realpath(file.parent)
+    plain = re.sub(r"[^A-Za-z0-9-]+", "-", Path(folder).name).strip("-")[:20] or "lab"
+    digest = hashlib.sha256(os.fsencode(folder) + b"/" + os.fsencode(file.name)).hexdigest()
+    return f"{plain}-{digest[:6]}"
 
 
 def layout(file: Path) -> Layout:

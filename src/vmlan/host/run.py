@@ -68,7 +68,7 @@ def need(program: str) -> Path:
     """Where a program is. Raises `MissingProgram`, which names the package."""
     found = find(program)
     if found is None:
-        raise MissingProgram(program, PACKAGES.get(Path(program).name, Path(program).name))
+        raise MissingProgram(program, PACKAGES.get(Path(program).name))
     return found
 
 

@@ -15,7 +15,7 @@ from vmlan.model import MIB, Accel, Disk, FileDisk, Machine, NewDisk, Nic, Overl
 
 T = TypeVar("T")
 
-RESERVED = frozenset({"host", "outside"})
+RESERVED = frozenset({"host", "outside", "localhost"})
 
 #: For anything but the tiny guest: QEMU's own 128M is too little for most systems with a desktop.
 MEMORY_OF_OTHERS = 512 * MIB

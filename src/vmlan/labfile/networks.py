@@ -9,7 +9,7 @@ from vmlan.labfile.section import Section, described, keys_of
 from vmlan.labfile.words import listed, plain, quote, suggestion
 from vmlan.model import BridgeNetwork, Forward, Network, NoNetwork, SocketNetwork, TapNetwork, UserNetwork
 
-RESERVED = frozenset({"lo", "eth0", "outside", "all", "default"})
+RESERVED = frozenset({"lo", "eth0", "outside", "uplink", "all", "default"})
 
 _LATER = {
     "uplink": "'uplink' of a network is not in this version; leave it out",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Literal
 
-from vmlan.errors import VmlanError
+from vmlan.errors import NotRunning, VmlanError
 from vmlan.guest.agent import Agent
 from vmlan.host import enter
 from vmlan.model import HOST_SIDE, Check, Lab, PingCheck
@@ -54,6 +54,8 @@ def run_checks(lab: Lab, layout: Layout, checks: tuple[Check, ...]) -> Iterator[
 def ping(check: PingCheck, lab: Lab, layout: Layout, links: Topology) -> Finding:
     """Ping until it is as it should be, or patience ends. An error is a failed check, with its words."""
     try:
+        for name in (check.source, check.target):
+            _must_run(name, lab, layout)
         addresses = targets(check, lab, layout, links)
         own = _own_addresses(check.source, lab, layout, links)
     except VmlanError as error:
@@ -75,6 +77,16 @@ def ping(check: PingCheck, lab: Lab, layout: Layout, links: Topology) -> Finding
     answered = attempts[-1].answered
     outcome: Literal["reachable", "unreachable"] = "reachable" if answered else "unreachable"
     return Finding(check, answered == check.reachable, outcome, tuple(attempts))
+
+
+def _must_run(name: str, lab: Lab, layout: Layout) -> None:
+    """Raise `NotRunning` for a machine that does not: that nobody reaches it would prove nothing."""
+    if lab.machine(name) is None:
+        return
+    with enter.keeper(layout) as client:
+        kept = client.processes().get(f"vm-{name}")
+    if kept is None or kept.exit is not None:
+        raise NotRunning(f"machine {name} is not running")
 
 
 def targets(check: PingCheck, lab: Lab, layout: Layout, links: Topology) -> list[str]:

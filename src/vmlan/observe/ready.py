@@ -59,7 +59,7 @@ def wait_ready(
         while missing := _missing(expected, nics := agent.nics()):
             if time.monotonic() > deadline:
                 raise Timeout(_why(machine, missing), hint=f"vmlan exec {machine.name} -- ip addr")
-            time.sleep(0.05)
+            time.sleep(0.02)
     return Ready(machine.name, addresses(links, nics), time.monotonic() - began)
 
 

@@ -37,7 +37,7 @@ def plan(lab: Lab, facts: Facts) -> Plan:
 
 def _steps(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[Step]:
     layout = facts.layout
-    yield MakeFolder("folder run", "the lab's folder: gone when the lab ends", layout.run)
+    yield MakeFolder("run-folder", "the lab's folder: gone when the lab ends", layout.run)
     yield StartKeeper(
         "keeper",
         "the lab's first process, in namespaces of its own: no root, and when it ends, everything in it ends",
@@ -45,7 +45,7 @@ def _steps(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[Step]:
         layout.keeper,
         layout.keeper_log,
     )
-    yield MakeFolder("folder net", "the network namespaces' files", layout.net)
+    yield MakeFolder("net-folder", "the network namespaces' files", layout.net)
     yield from networks.host_side(lab, links, facts)
     yield from _network_folders(lab, links, facts)
     yield from networks.uplink(lab, facts)
@@ -62,13 +62,13 @@ def _network_folders(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[S
     layout = facts.layout
     if lab.host.uplink.value != "none":
         name = {"simulated": "outside", "internet": "uplink"}[lab.host.uplink.value]
-        yield MakeFolder(f"folder {name}", "what the way out writes", layout.network(name))
+        yield MakeFolder("uplink-folder", "what the way out writes", layout.network(name))
     if links.leases:
-        yield MakeFolder("folder names", "the machines' names, watched by dnsmasq", layout.names)
+        yield MakeFolder("names-folder", "the machines' names, watched by dnsmasq", layout.names)
     for name in links.leases:
-        yield MakeFolder(f"folder net {name}", f"{name}'s leases", layout.network(name))
+        yield MakeFolder(f"network-folder {name}", f"{name}'s leases", layout.network(name))
         yield MakeFolder(
-            f"folder reservations {name}",
+            f"reservations-folder {name}",
             f"{name}'s reservations, watched by dnsmasq",
             layout.network(name) / "reservations",
         )
@@ -80,6 +80,7 @@ def _publish(lab: Lab, facts: Facts) -> Iterator[Step]:
     for forward in topo.published(lab):
         name = f"{forward.protocol}-{forward.bind}-{forward.host_port}"
         proto = forward.protocol.upper()
+        again = ",reuseaddr" if forward.protocol == "tcp" else ""  # for UDP it would share the port
         yield Start(
             f"publish {name}",
             f"port {forward.host_port} of {forward.bind} on this machine: the guest's {forward.guest_port}",
@@ -87,7 +88,7 @@ def _publish(lab: Lab, facts: Facts) -> Iterator[Step]:
             Command(
                 (
                     "socat",
-                    f"{proto}4-LISTEN:{forward.host_port},bind={forward.bind},reuseaddr,fork",
+                    f"{proto}4-LISTEN:{forward.host_port},bind={forward.bind}{again},fork",
                     f"EXEC:nsenter --net={inside} socat STDIO {proto}4\\:127.0.0.1\\:{forward.host_port}",
                 ),
                 space=Space.LAB,

@@ -49,7 +49,7 @@ def paragraphs(plan: Plan, layout: Layout, name: str | None = None) -> list[Para
     return [
         Paragraph(
             tuple(step.id for step in group),
-            "" if isinstance(group[0], Interfaces) else group[0].reason,
+            "" if isinstance(group[0], Interfaces) else _line(group[0].reason),
             shell(group, layout),
         )
         for group in batches(steps)
@@ -58,11 +58,11 @@ def paragraphs(plan: Plan, layout: Layout, name: str | None = None) -> list[Para
 
 def names(plan: Plan) -> set[str]:
     """What `paragraphs` can be asked about."""
-    found = {word for step in plan.steps for word in _names(step)}
-    return found - {"run", "net"}
+    return {word for step in plan.steps for word in _names(step) if not word.startswith(("/", "net/"))}
 
 
 def _names(step: Step) -> Iterator[str]:
+    """The machines and networks that a step's id names: `KIND NAME` or `KIND NAME.INDEX`."""
     _, _, rest = step.id.partition(" ")
     for word in rest.split():
         yield word.partition(".")[0]
@@ -107,9 +107,7 @@ def _command(command: Command, layout: Layout) -> str:
 
 
 def _here(content: str) -> str:
-    end = "END"
-    while end in content.splitlines():
-        end += "_"
+    end = _end_word("END", content)
     return f"<<'{end}'\n{content}{'' if content.endswith(chr(10)) else chr(10)}{end}"
 
 
@@ -143,29 +141,43 @@ def script(plan: Plan, layout: Layout, lab: str, version: str) -> str:
 
     Its own shell is the lab's first process, where vmlan has its keeper.
     """
-    run = _quote(layout.run)
     inside = "\n\n".join(_script_paragraphs(plan, layout))
+    end = _end_word("LAB", inside)
     return f"""\
 #!/bin/bash
-# The lab "{lab}" without vmlan (written by vmlan {version}): needs no root; Ctrl-C ends it.
+# The lab {_line(lab)} without vmlan (written by vmlan {version}): needs no root; Ctrl-C ends it.
 set -eu
-if [ -e {run} ]; then
-  echo {run} "is there already: is the lab running? (vmlan down ends it)" >&2
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+RUN={_quote(layout.run)}
+if [ -e "$RUN" ]; then
+  echo "$RUN is there already: is the lab running? (vmlan down ends it)" >&2
   exit 2
 fi
-trap 'rm -rf -- {run}' EXIT
-mkdir -p -m 700 {run}
+trap 'rm -rf -- "$RUN"' EXIT
+mkdir -p -m 700 "$RUN"
 
 # {_reason(plan)}
-{shlex.join(NAMESPACES)} bash -eu /dev/fd/3 3<<'LAB'
+{shlex.join(NAMESPACES)} bash -eu /dev/fd/3 3<<'{end}'
 trap 'exit 130' INT TERM HUP
 
 {inside}
 
 echo "the lab is up; Ctrl-C ends it"
 wait
-LAB
+{end}
 """
+
+
+def _line(text: str) -> str:
+    """Text for a comment: on one line, whatever a file is called."""
+    return " ".join(text.split())
+
+
+def _end_word(word: str, content: str) -> str:
+    """A word that ends a here-document, and is no line of it."""
+    while word in content.splitlines():
+        word += "_"
+    return word
 
 
 def _reason(plan: Plan) -> str:
@@ -177,7 +189,7 @@ def _script_paragraphs(plan: Plan, layout: Layout) -> Iterator[str]:
         step = group[0]
         if isinstance(step, StartKeeper):
             continue
-        comment = "" if isinstance(step, Interfaces) else f"# {step.reason}\n"
+        comment = "" if isinstance(step, Interfaces) else f"# {_line(step.reason)}\n"
         body = shell(group, layout)
         if isinstance(step, Run) and step.creates:
             body = f"[ -e {_quote(step.creates)} ] || {body}"

@@ -33,7 +33,7 @@ _MULTICAST_GROUP = "230.0.0.1"
 def files(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Iterator[Step]:
     """A machine's folders and disks, and its entries in the networks' books."""
     where = facts.layout.machine(machine.name)
-    yield MakeFolder(f"folder {machine.name}", f"{machine.name}'s sockets and logs", where.run)
+    yield MakeFolder(f"machine-folder {machine.name}", f"{machine.name}'s sockets and logs", where.run)
     if _made(machine, facts):
         yield MakeFolder(
             f"state {machine.name}",
@@ -164,7 +164,8 @@ def drives(machine: Machine, facts: Facts) -> Iterator[Drive]:
     for number, path in enumerate(cdroms):
         yield Drive("cdrom", path, _image(facts, path).format, number)
     for number, path in enumerate(floppies):
-        yield Drive("floppy", path, _image(facts, path).format, number)
+        # A floppy given as `image:` is not written, like any image; one given as `floppy:` is.
+        yield Drive("floppy", path, _image(facts, path).format, number, read_only=path == image)
     for number, path in enumerate(machine.usb):
         yield Drive("usb", path, _image(facts, path).format, number)
 

@@ -17,7 +17,9 @@ from vmlan.plan.topology import Topology
 def namespace(space: Space, layout: Layout, reason: str) -> Iterator[Step]:
     """A network namespace, held by a file; nobody outside of the lab sees it."""
     path = layout.net / space.value
-    yield WriteFile(f"file net/{space.value}", f"the {space.value} namespace is held by this file", path, "")
+    yield WriteFile(
+        f"namespace-file net/{space.value}", f"the {space.value} namespace is held by this file", path, ""
+    )
     yield Run(
         f"namespace {space.value}",
         reason,
@@ -35,7 +37,7 @@ def host_side(lab: Lab, links: Topology, facts: Facts) -> Iterator[Step]:
         Command(("mount", "-t", "sysfs", "sysfs", "/sys")),
     )
     yield WriteFile(
-        "file hosts",
+        "hosts-file",
         "the machines' names, for commands on the host side",
         layout.hosts,
         _hosts(lab, links),
@@ -151,7 +153,7 @@ def _internet(facts: Facts) -> Iterator[Step]:
         ready=ready,
     )
     yield WriteFile(
-        "file resolv.conf", "names on the real network", layout.resolv_conf, f"nameserver {INTERNET_DNS}\n"
+        "resolv-file", "names on the real network", layout.resolv_conf, f"nameserver {INTERNET_DNS}\n"
     )
     if "resolv.conf" in facts.etc:
         yield _put_over(layout.resolv_conf.as_posix(), "/etc/resolv.conf")

@@ -118,7 +118,9 @@ def batches(steps: tuple[Step, ...]) -> list[tuple[Step, ...]]:
 
 def ip_batch(steps: tuple[Interfaces, ...]) -> Command:
     """The one `ip -batch` that does these steps; each reason is a comment before its lines (ip(8))."""
-    text = "".join(f"# {step.reason}\n" + "".join(f"{line}\n" for line in step.lines) for step in steps)
+    text = "".join(
+        f"# {' '.join(step.reason.split())}\n" + "".join(f"{line}\n" for line in step.lines) for step in steps
+    )
     return Command(("ip", "-batch", "-"), text, steps[0].space)
 
 

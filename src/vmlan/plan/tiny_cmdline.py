@@ -12,6 +12,7 @@ _BASE = (
     "quiet",
     "random.trust_cpu=on",  # randomness at once, from RDRAND
     "mitigations=off",
+    "no_timer_check",  # on a busy host an emulated timer can fail the check, and the kernel gives up
     "rodata=off",  # else 0.1 s to protect the kernel's pages and to check that they are
     "cryptomgr.notests=1",  # with the next: else 0.2 s of self-tests of algorithms
     "initcall_blacklist=crypto_kdf108_init",  # is nothing but a self-test

@@ -170,13 +170,15 @@ def _refuse_twins(lab: Lab, topology: Topology) -> None:
         _claim(owner, link.mac, who)
         if link.interface and not isinstance(link.network, TapNetwork):
             _claim(owner, link.interface, who)
+    for forward in published(lab):
+        # Whatever address it has outside, inside the lab it is this port of the loopback.
+        port = f"{forward.protocol} port {forward.host_port}"
+        _claim(owner, port, f"the forward to {forward.guest_port}")
 
 
 def _claim(owner: dict[str, str], thing: str, who: str) -> None:
     if thing in owner:
-        kind = "MAC" if ":" in thing else "interface name"
-        raise RequestError(
-            f"{who} and {owner[thing]} would both have the {kind} {thing}",
-            hint="rename one, or give it a mac:",
-        )
+        kind = "" if " " in thing else "MAC " if ":" in thing else "interface name "
+        hint = "choose another port" if " " in thing else "rename one, or give it a mac:"
+        raise RequestError(f"{who} and {owner[thing]} would both have the {kind}{thing}", hint=hint)
     owner[thing] = who

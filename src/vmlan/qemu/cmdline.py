@@ -23,6 +23,7 @@ class Drive:
     path: Path
     format: str
     index: int = 0
+    read_only: bool = False
 
     @property
     def id(self) -> str:
@@ -132,7 +133,7 @@ def _drive(hardware: Hardware, drive: Drive) -> Iterator[str]:
         yield from ("-drive", f"{source},media=cdrom,readonly=on")
         yield from ("-device", f"ide-cd,drive={drive.id}{order}")
     elif drive.kind == "floppy":
-        yield from ("-drive", source)
+        yield from ("-drive", f"{source},readonly=on" if drive.read_only else source)
         if drive.index == 0:
             yield from ("-device", "isa-fdc,id=fdc0") if _lacks_floppy_controller(hardware) else ()
         yield from ("-device", f"floppy,drive={drive.id}{order}")

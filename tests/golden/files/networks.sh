@@ -138,7 +138,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm1/agent,server=on,wait=off \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm1' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm1' \
     -netdev user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:127.0.0.1:5353-:53 \
     -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:78:3c:f7,romfile= \
     -netdev socket,id=net1,udp=127.0.0.1:40003,localaddr=127.0.0.1:40002 \
@@ -160,7 +160,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm2/agent,server=on,wait=off \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm2 vmlan.nic=52:54:00:c3:41:28,10.3.0.77/24,10.3.0.1' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm2 vmlan.nic=52:54:00:c3:41:28,10.3.0.77/24,10.3.0.1' \
     -netdev socket,id=net0,udp=127.0.0.1:40002,localaddr=127.0.0.1:40003 \
     -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:68:80:3d,romfile= \
     -netdev socket,id=net1,mcast=230.0.0.1:40004,localaddr=127.0.0.1 \
@@ -178,7 +178,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm3/agent,server=on,wait=off \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm3' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm3' \
     -netdev socket,id=net0,mcast=230.0.0.1:40004,localaddr=127.0.0.1 \
     -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:a5:0b:72,romfile= \
     -netdev 'tap,id=net1,ifname=vm3-a-netw~b874,script=no,downscript=no' \
@@ -192,5 +192,5 @@ socat TCP4-LISTEN:8080,bind=127.0.0.1,reuseaddr,fork 'EXEC:nsenter --net=/run/us
     < /dev/null > /run/user/1000/vmlan/here-123456/publish-tcp-127.0.0.1-8080.log 2>&1 &
 
 # port 5353 of 192.0.2.7 on this machine: the guest's 53
-socat UDP4-LISTEN:5353,bind=192.0.2.7,reuseaddr,fork 'EXEC:nsenter --net=/run/user/1000/vmlan/here-123456/net/host socat STDIO UDP4\:127.0.0.1\:5353' \
+socat UDP4-LISTEN:5353,bind=192.0.2.7,fork 'EXEC:nsenter --net=/run/user/1000/vmlan/here-123456/net/host socat STDIO UDP4\:127.0.0.1\:5353' \
     < /dev/null > /run/user/1000/vmlan/here-123456/publish-udp-192.0.2.7-5353.log 2>&1 &
