@@ -264,7 +264,8 @@ def down(
         story = journal.read(layout.journal)
         effects = HostEffects(layout)
         try:
-            if story is not None and not now and effects.keeper_answers():
+            alive = effects.keeper_answers()
+            if story is not None and alive and not now:
                 _shut_down_guests(layout, effects, [entry.step for entry in story.entries], progress)
             Executor(effects, layout).take_down()
         finally:
@@ -280,7 +281,7 @@ def down(
             shutil.rmtree(layout.state)
         elif layout.state.is_dir() and not any(layout.state.iterdir()):
             layout.state.rmdir()
-    return DownReport(story is not None, () if disks else found, found if disks else ())
+    return DownReport(alive or story is not None, () if disks else found, found if disks else ())
 
 
 def _shut_down_guests(
