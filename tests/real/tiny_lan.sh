@@ -3,6 +3,7 @@
 # bridge with three taps (documentation addresses), DHCP and names for lan.test. Ends when its input
 # does, so that nothing outlives a test that was killed.
 set -e
+PATH=$PATH:/usr/sbin:/sbin
 mount -t tmpfs tmpfs /run
 ip -batch - <<'EOF'
 link set lo up
@@ -19,7 +20,9 @@ dnsmasq --no-daemon --conf-file=/dev/null --user=root --no-hosts --no-resolv \
   --interface=br0 --bind-interfaces --dhcp-range=192.0.2.10,192.0.2.99,1h --dhcp-authoritative \
   --no-ping --domain=lan.test --local=/lan.test/ --dhcp-leasefile="$1/leases" \
   --pid-file= </dev/null >"$1/dnsmasq.log" 2>&1 &
-until grep -qs 'IP range' "$1/dnsmasq.log"; do
+for _ in $(seq 200); do
+  grep -qs 'IP range' "$1/dnsmasq.log" && break
+  kill -0 $! || { cat "$1/dnsmasq.log" >&2; exit 1; }
   sleep 0.05
 done
 echo ready
