@@ -1,8 +1,10 @@
 """The doctor on this machine, and on this machine with one thing taken away in a namespace."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -20,7 +22,9 @@ def found_after(spoil: str) -> dict[str, list[str]]:
     """The findings inside of a user and mount namespace of one's own in which `spoil` was run."""
     script = f'{spoil}\nexec "$@"'
     argv = ["unshare", "-r", "-m", "sh", "-ec", script, "sh", sys.executable, "-c", DIAGNOSE]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30)
+    with tempfile.TemporaryDirectory() as runtime:  # inside we are root, whose folder in /tmp is not ours
+        environment = {**os.environ, "XDG_RUNTIME_DIR": runtime}
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30, env=environment)
     return json.loads(done.stdout)
 
 

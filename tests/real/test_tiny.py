@@ -51,6 +51,7 @@ class Guest:
         self.serial = folder / f"{name}.serial"
         self._agent = folder / f"{name}.ga"
         until(self._agent.exists)
+        until(self.monitor.exists)
 
     def agent(self) -> Agent:
         return Agent(self._agent, self.name, timeout=_BOOT)
@@ -259,11 +260,11 @@ def test_the_console_is_a_shell_where_control_c_works(lan: Lan) -> None:
             while expected not in said:
                 said += console.recv(4096)
 
-        says(b"\n", b"web:/root# ")
+        says(b"\n", b"web:")
         says(b"echo $((40+2))-$(tty)\n", b"42-/dev/ttyS0\r\n")
         says(b"sleep 1000\n", b"sleep 1000\r\n")
         until(lambda: "sleep 1000" in guest.sh("ps"))
-        says(b"\x03", b"web:/root# ")
+        says(b"\x03", b"web:")
         says(b"echo after-$((1+1))\n", b"after-2\r\n")
         says(b"exit\n", b"Enter 'help'")
         says(b"echo again-$((2+2))\n", b"again-4\r\n")

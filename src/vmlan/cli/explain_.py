@@ -9,6 +9,7 @@ import click
 
 from vmlan import lifecycle
 from vmlan.cli import common
+from vmlan.cli.progress import open_progress
 from vmlan.errors import UnknownName
 from vmlan.plan import explain
 
@@ -25,7 +26,8 @@ def command(name: str | None, file: Path | None, script: bool, as_json: bool) ->
 
 def show(file: Path, name: str | None, *, script: bool, as_json: bool) -> None:
     """Print the plan of a lab file."""
-    lab, facts, plan = lifecycle.plan_file(file)
+    with open_progress(quiet=as_json) as progress:  # the first time, the tiny guest is packed
+        lab, facts, plan = lifecycle.plan_file(file, progress)
     if name is not None and name not in explain.names(plan):
         hint = "it has: " + ", ".join(sorted(explain.names(plan)))
         raise UnknownName(f"there is no machine or network '{name}' in the plan", hint=hint)
