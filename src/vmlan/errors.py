@@ -121,9 +121,12 @@ class CommandFailed(HostError):
         lines = [meaning] if meaning else []
         lines.append(f"{Path(program or self.argv[0]).name} {ended}{':' if self.output else ''}")
         lines += [f"    {line}" for line in self.output.splitlines()[-20:]]
-        lines.append(f"  the command was: {shlex.join(self.argv)}")
-        lines += [f"    < {line}" for line in stdin.splitlines()[:20]]
+        given = "".join(f"\n    < {line}" for line in stdin.splitlines()[:20])
+        self.command = f"  the command was: {shlex.join(self.argv)}{given}"
         super().__init__("\n".join(lines), hint=hint)
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\n{self.command}"
 
 
 class KeeperGone(HostError):

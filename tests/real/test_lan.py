@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from tests.real.conftest import Bench, host_network
+from tests.real.conftest import VMLAN, Bench, host_network
 
 pytestmark = pytest.mark.real
 
@@ -81,7 +82,7 @@ def test_exec_passes_exit_code_input_and_output(lan: Bench) -> None:
     done = lan.vmlan("exec", "-i", "vm1", "--", "sh", "-c", "cat; echo oops >&2; exit 7", stdin="hello ☃\n")
     assert (done.code, done.out, done.err) == (7, "hello ☃\n", "oops\n")
     missing = lan.vmlan("exec", "vm1", "--", "no-such-program")
-    assert missing.code == 1 and "no-such-program" in missing.err
+    assert missing.code == 127 and "no-such-program: not found" in missing.err
     wrong = lan.vmlan("exec", "vm9", "--", "true")
     assert wrong.code == 2 and "did you mean vm" in wrong.err
 
@@ -123,6 +124,52 @@ def test_wait_knows_four_conditions(lan: Bench) -> None:
 def test_the_console_takes_keys_and_shows_words(lan: Bench) -> None:
     out = lan.ok("console", "vm2", stdin="\necho 6x7=$((6*7))\n")
     assert "6x7=42" in out
+
+
+def test_a_command_that_takes_too_long_is_ended_in_the_guest(lan: Bench) -> None:
+    late = lan.vmlan("exec", "--timeout", "0.5", "vm1", "--", "sleep", "77")
+    assert late.code == 1 and "did not end within 0.5 s" in late.err
+    assert "sleep 77" not in lan.ok("exec", "vm1", "--", "ps")
+
+
+def test_options_after_the_machine_are_the_commands_own(lan: Bench) -> None:
+    assert lan.ok("exec", "vm1", "echo", "-f", "--json") == "-f --json\n"
+
+
+def test_output_is_passed_on_byte_by_byte(lan: Bench) -> None:
+    raw = subprocess.run(
+        [str(VMLAN), "exec", "vm1", "printf", "\\377\\376\\001"],
+        cwd=lan.folder,
+        env=lan.env,
+        capture_output=True,
+        check=True,
+    )
+    assert raw.stdout == b"\xff\xfe\x01"
+
+
+def test_a_console_is_for_one_at_a_time(lan: Bench) -> None:
+    first = lan.start(
+        "console", "vm2", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    assert first.stderr is not None and "Ctrl-]" in first.stderr.readline()
+    second = lan.vmlan("console", "vm2")
+    assert second.code == 2 and "somebody is at vm2's console" in second.err
+    first.communicate("", timeout=20)
+    assert lan.vmlan("console", "vm2").code == 0
+
+
+def test_what_does_not_run_is_not_called_unreachable(lan: Bench) -> None:
+    (lan.folder / "other.yaml").write_text(
+        (lan.folder / "lab.yaml").read_text().partition("checks:")[0]
+        + "  vm3: {nics: [lan]}\nchecks: [{ping: vm3, from: vm1, expect: unreachable}]\n"
+    )
+    shutil.copy(lan.folder / "lab.yaml", lan.folder / "kept.yaml")
+    try:
+        shutil.copy(lan.folder / "other.yaml", lan.folder / "lab.yaml")
+        result = lan.vmlan("check")
+    finally:
+        shutil.copy(lan.folder / "kept.yaml", lan.folder / "lab.yaml")
+    assert result.code == 1 and "not tried" in result.out and "vm3 is not running" in result.out
 
 
 def test_a_machine_that_powers_off_is_seen_and_started_again(lan: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -96,6 +97,37 @@ def test_a_machine_joins_a_running_lab(bench: Bench) -> None:
     changed = bench.vmlan("up")
     assert changed.code == 2 and "vm1: the embedded guest, 129M" in changed.err
     assert set(before) < set(bench.processes())
+
+
+def test_a_lab_whose_journal_is_gone_is_ended_all_the_same(bench: Bench) -> None:
+    bench.write(LAB)
+    bench.ok("up")
+    next(bench.runtime.glob("vmlan/*/journal")).unlink()
+    assert "has ended" in bench.ok("down")
+    assert bench.processes() == []
+
+
+def test_a_lab_that_nobody_can_find_any_more_ends_itself(bench: Bench) -> None:
+    bench.write(LAB)
+    bench.ok("up")
+    for folder in bench.runtime.glob("vmlan/*"):
+        shutil.rmtree(folder)
+    deadline = time.monotonic() + 15
+    while bench.processes() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert bench.processes() == []
+
+
+def test_what_qemu_finds_out_late_is_a_failed_start_too(bench: Bench) -> None:
+    bench.write("machines: {vm1: {image: tiny, memory: 128M, qemu-args: [-device, nosuch]}}\n")
+    failed = bench.vmlan("up")
+    assert failed.code == 3
+    assert (
+        "machine vm1 did not start" in failed.err
+        and "'nosuch' is not a valid device model name" in failed.err
+    )
+    assert bench.processes() == []
+    assert list(bench.runtime.glob("vmlan/*")) == []
 
 
 def test_two_ups_at_once(bench: Bench) -> None:

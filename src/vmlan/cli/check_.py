@@ -58,7 +58,7 @@ def _show(finding: Finding) -> None:
     if finding.why:
         print(common.styled(f"    {finding.why}", dim=True))
     if what.hint:
-        print(f"    {what.hint}")
+        print(f"    {what.hint}" if finding.passed else f"    expected because: {what.hint}")
 
 
 def _as_json(finding: Finding) -> dict[str, object]:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import select
 import socket
 import sys
 import termios
 import tty
 from pathlib import Path
+from typing import IO
 
 import click
 
 from vmlan import labfile, lifecycle
 from vmlan.cli import common
-from vmlan.errors import NotRunning
+from vmlan.errors import Busy, NotRunning
 from vmlan.host import paths
 
 #: Ctrl-], as in telnet(1) and virsh(1).
 LEAVE = b"\x1d"
+
+#: What a guest's shell asks of a terminal, and what that would answer into the input.
+QUESTIONS = re.compile(rb"\x1b\[[0-9;?>]*[nc]")
 
 #: How much of what was said before is shown on arrival (bytes): about a screen.
 SHOWN = 1500
@@ -40,18 +46,30 @@ def command(file: Path | None, machine: str) -> None:
             line.connect(str(files.serial))
         except OSError:
             raise NotRunning(f"machine {machine} is not running", hint="vmlan up") from None
+        held = _hold(files.serial_log, machine)
         print(f"{machine}'s console; Ctrl-] leaves it", file=sys.stderr)
-        _show_earlier(files.serial_log)
+        _show_earlier(held)
         if sys.stdin.isatty():
             _terminal(line)
         else:
             _relay(line, sys.stdin.fileno())
 
 
-def _show_earlier(log: Path) -> None:
-    if log.exists():
-        sys.stdout.buffer.write(log.read_bytes()[-SHOWN:])
-        sys.stdout.flush()
+def _hold(log: Path, machine: str) -> IO[bytes]:
+    """The console is for one at a time: QEMU would keep what a second one types for later."""
+    held = log.open("rb")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.close()
+        raise Busy(f"somebody is at {machine}'s console already", hint="Ctrl-] leaves it") from None
+    return held
+
+
+def _show_earlier(log: IO[bytes]) -> None:
+    """What was said last, without questions to the terminal (ECMA-48, DSR and DA): it would answer."""
+    sys.stdout.buffer.write(QUESTIONS.sub(b"", log.read()[-SHOWN:]))
+    sys.stdout.flush()
 
 
 def _terminal(line: socket.socket) -> None:
@@ -75,7 +93,7 @@ def _relay(line: socket.socket, keys: int) -> None:
             if not said:
                 print("\r\nthe machine has ended", file=sys.stderr)
                 return
-            _write_all(1, said)
+            _write_all(1, said if os.isatty(keys) else QUESTIONS.sub(b"", said))
         elif not readable:
             return  # the input had ended, and the guest has said what it had to say
         if keys in readable:

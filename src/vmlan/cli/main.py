@@ -75,6 +75,7 @@ def main() -> NoReturn:
     try:
         result = vmlan(standalone_mode=False)  # what a verb exits with, or None
         code = result if isinstance(result, int) else 0
+        sys.stdout.flush()
     except click.UsageError as error:
         error.show()
         code = 2
@@ -91,6 +92,7 @@ def main() -> NoReturn:
         common.hush()
         code = 141
     except OSError as error:
+        common.hush()
         print(f"vmlan: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
         code = 3
     except Exception as error:

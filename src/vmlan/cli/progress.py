@@ -73,6 +73,10 @@ def _commands(step: Step) -> list[str]:
     return [shlex.join(command.argv)] if command else []
 
 
+def _is_final(state: str) -> bool:
+    return state.startswith(("ready", "runs", "ran", "not ready"))
+
+
 class Moving(Progress):
     """One line a machine, each with its state and its time; notes and steps scroll above."""
 
@@ -94,6 +98,9 @@ class Moving(Progress):
     def __exit__(self, *_: object) -> None:
         assert self._live is not None
         self._doing = ""
+        with self._lock:  # what was still under way is over, one way or the other
+            self._states = {name: state for name, state in self._states.items() if _is_final(state[0])}
+        self._live.transient = not self._states
         self._live.stop()
 
     def _render(self) -> Table:
@@ -105,7 +112,7 @@ class Moving(Progress):
         spinner = Spinner("dots", style="cyan")
         with self._lock:
             for name, (state, began, ended) in self._states.items():
-                done, bad = state.startswith(("ready", "runs", "ran")), state == "not ready"
+                done, bad = _is_final(state) and state != "not ready", state == "not ready"
                 mark = Text("✓", "green") if done else Text("✗", "red") if bad else spinner
                 clock = "" if done else f"{(ended or time.monotonic()) - began:.1f} s"
                 table.add_row(mark, Text(name, "bold"), Text(state), Text(clock, "dim"))
@@ -125,7 +132,7 @@ class Moving(Progress):
         """The machine's line."""
         with self._lock:
             _, began, _ = self._states.get(name, ("", time.monotonic(), None))
-            ended = time.monotonic() if state.startswith(("ready", "runs", "ran", "not ready")) else None
+            ended = time.monotonic() if _is_final(state) else None
             self._states[name] = (state, began, ended)
             self._doing = ""
 

@@ -8,6 +8,7 @@ agent's parser, and its reply, also preceded by 0xFF, ends what it may still hav
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import socket
@@ -18,10 +19,13 @@ from ipaddress import IPv4Interface, ip_interface
 from pathlib import Path
 from typing import Any
 
-from vmlan.errors import GuestError, NotRunning, Timeout
+from vmlan.errors import GuestError, NotRunning, Timeout, VmlanError
 
 #: A command that runs longer than a few looks is asked about in sessions of their own, so far apart (s).
 _LET_GO = 0.1
+
+#: What a shell says for a command that is not there (POSIX, Shell Command Language, 2.8.2).
+NOT_FOUND = 127
 
 #: How long to wait for the agent when somebody else may be talking to it (seconds).
 _PATIENCE = 20.0
@@ -173,7 +177,19 @@ class Agent:
         arguments: dict[str, Any] = {"path": argv[0], "arg": list(argv[1:]), "capture_output": True}
         if stdin:
             arguments["input_data"] = base64.b64encode(stdin).decode()
-        pid = self.call("guest-exec", **arguments)["pid"]
+        try:
+            pid = int(self.call("guest-exec", **arguments)["pid"])
+        except GuestError as error:
+            if "Failed to execute child process" not in error.what:
+                raise
+            return Finished(NOT_FOUND, b"", f"{self._machine}: {argv[0]}: not found in the guest\n".encode())
+        try:
+            return self._wait(pid, argv[0], timeout)
+        except (Timeout, KeyboardInterrupt):
+            self._kill(pid)
+            raise
+
+    def _wait(self, pid: int, program: str, timeout: float | None) -> Finished:
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = 0.01
         while True:
@@ -181,13 +197,20 @@ class Agent:
             if status["exited"]:
                 return _finished(status)
             if deadline is not None and time.monotonic() > deadline:
-                raise Timeout(f"machine {self._machine}: '{argv[0]}' did not end within {timeout:g} s")
+                raise Timeout(f"machine {self._machine}: '{program}' did not end within {timeout:g} s")
             if pause >= _LET_GO:
                 self.close()  # a long command must not keep others from the agent
             time.sleep(pause)
             if pause >= _LET_GO:
                 self._open(_PATIENCE)
             pause = min(pause * 1.5, 0.25)
+
+    def _kill(self, pid: int) -> None:
+        """End a program in the guest that nobody waits for any more, as far as that can be done."""
+        with contextlib.suppress(VmlanError, OSError):
+            self.close()
+            self._open(2.0)
+            self.call("guest-exec", timeout=2.0, path="kill", arg=[str(pid)])
 
     def nics(self) -> tuple[GuestNic, ...]:
         """The guest's network cards and their IPv4 addresses, without its loopback."""

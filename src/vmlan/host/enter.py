@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
-from vmlan.errors import KeeperGone, NotRunning
+from vmlan.errors import KeeperGone, NotRunning, RequestError
 from vmlan.host import one_user
 from vmlan.host.keeper_client import KeeperClient
 from vmlan.host.run import SEARCH_PATH, Result, need
@@ -37,6 +38,8 @@ def nsenter(layout: Layout, argv: Sequence[str], space: Space = Space.HOST) -> l
     with keeper(layout) as client:
         pid = client.pid
     inside = f"/proc/{pid}/root{layout.net / space.value}"
+    if not Path(inside).exists():
+        raise RequestError("this lab has no simulated outside", hint="host: {uplink: simulated} gives it one")
     # nsenter changes to the namespace's root folder: go back to where the user is.
     go_back = ("sh", "-c", 'cd "$1" 2>/dev/null; shift; exec "$@"', "sh", os.getcwd())  # noqa: PTH109
     options = ("--user", "--preserve-credentials", "--mount", "--pid", f"--net={inside}")

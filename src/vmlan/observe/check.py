@@ -65,7 +65,7 @@ def ping(check: PingCheck, lab: Lab, layout: Layout, links: Topology) -> Finding
         why = f"{check.target}'s address there, {addresses[0]}, is {check.source}'s own too: it means itself"
         return Finding(check, not check.reachable, "unreachable", (), why)
     if not foreign:
-        return Finding(check, False, "not tried", (), f"{check.target} has no address")
+        return Finding(check, False, "not tried", (), f"{check.target} has no address{_where(check, links)}")
     attempts: list[Attempt] = []
     for address in foreign:
         try:
@@ -77,6 +77,12 @@ def ping(check: PingCheck, lab: Lab, layout: Layout, links: Topology) -> Finding
     answered = attempts[-1].answered
     outcome: Literal["reachable", "unreachable"] = "reachable" if answered else "unreachable"
     return Finding(check, answered == check.reachable, outcome, tuple(attempts))
+
+
+def _where(check: PingCheck, links: Topology) -> str:
+    theirs = {link.network.name for link in links.of(check.target)}
+    shared = {check.via} if check.via else theirs & {link.network.name for link in links.of(check.source)}
+    return f" on {', '.join(sorted(shared))}" if shared else ""
 
 
 def _must_run(name: str, lab: Lab, layout: Layout) -> None:

@@ -102,7 +102,17 @@ def _text(machine: str, layout: Layout, text: str) -> str | None:
 
 
 #: Tries one TCP connection, from the host side; run there by this interpreter, without any of our modules.
-_CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 1)"
+#: Who forwards a port accepts before it knows whether the guest does, and then hangs up at once: so an
+#: open port is one whose connection lasts, or says something.
+_CONNECT = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 1) as line:
+    line.settimeout(0.5)
+    try:
+        sys.exit(0 if line.recv(1) else 1)
+    except TimeoutError:
+        pass
+"""
 
 
 def _port(lab: Lab, machine: str, layout: Layout, port: int) -> str | None:
