@@ -223,7 +223,9 @@ def test_a_published_port_leads_to_the_guest_and_to_no_other_interface(bench: Be
         "machines: {vm1: {image: tiny, memory: 128M, nics: [nat1]}}\n"
     )
     bench.ok("up")
-    assert bench.vmlan("wait", "vm1", "port:80", "--timeout", "1").code == 1  # nobody listens in the guest yet
+    assert (
+        bench.vmlan("wait", "vm1", "port:80", "--timeout", "1").code == 1
+    )  # nobody listens in the guest yet
     bench.ok(
         "exec",
         "vm1",
