@@ -21,7 +21,7 @@ class FakeHost:
     missing: set[str] = field(default_factory=set)
     fails: dict[str, str] = field(default_factory=dict)  # a word of the command line → what it says
     files: dict[str, str] = field(default_factory=lambda: {"/proc/meminfo": "MemAvailable:  8000000 kB\n"})
-    lists: tuple[str, ...] = ("deb.debian.org_main_binary-amd64_Packages.lz4",)
+    lists: tuple[str, ...] = ("mirror.example.org_main_binary-amd64_Packages.lz4",)
     tun: str = ""
     root: Path | HostError = Path("/run/user/1000/vmlan")
     facts: QemuFacts | HostError = QEMU

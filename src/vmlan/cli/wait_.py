@@ -18,9 +18,12 @@ from vmlan.observe import wait
     "--timeout", type=common.SECONDS, default=60.0, show_default=True, help="Seconds to wait at most."
 )
 @common.quiet_option
+@common.json_option
 @click.argument("machine")
 @click.argument("condition")
-def command(file: Path | None, timeout: float, quiet: bool, machine: str, condition: str) -> None:
+def command(
+    file: Path | None, timeout: float, quiet: bool, as_json: bool, machine: str, condition: str
+) -> None:
     """Wait until CONDITION holds for MACHINE: agent, address, port:N, or text:WORDS on its console.
 
     Ends with 0 as soon as it holds, and with 1 if it does not hold in time.
@@ -29,5 +32,7 @@ def command(file: Path | None, timeout: float, quiet: bool, machine: str, condit
     lab = labfile.load(path)
     lifecycle.machine(lab, machine)
     evidence = wait.wait(wait.parse(condition), lab, machine, paths.layout(path), timeout)
-    if not quiet:
+    if as_json:
+        common.print_json({"machine": machine, "condition": condition, "evidence": evidence})
+    elif not quiet:
         print(evidence)
