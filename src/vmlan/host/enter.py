@@ -9,9 +9,9 @@ from typing import NoReturn
 
 from vmlan.errors import KeeperGone, NotRunning, RequestError
 from vmlan.host import one_user
-from vmlan.host.keeper_client import KeeperClient
+from vmlan.host.keeper_client import KeeperClient, Kept
 from vmlan.host.run import SEARCH_PATH, Result, need
-from vmlan.plan.layout import Layout
+from vmlan.plan.layout import Layout, process_name
 from vmlan.plan.steps import Command, Space, spaced
 
 
@@ -21,6 +21,12 @@ def keeper(layout: Layout) -> KeeperClient:
         return KeeperClient(layout.keeper)
     except KeeperGone:
         raise NotRunning("this lab is not running", hint="vmlan up") from None
+
+
+def machine_process(layout: Layout, machine: str) -> Kept | None:
+    """A machine's QEMU, running or ended; None if it was never started. Raises `NotRunning` without a lab."""
+    with keeper(layout) as client:
+        return client.processes().get(process_name(machine))
 
 
 def run_on_host_side(layout: Layout, argv: Sequence[str], space: Space = Space.HOST) -> Result:

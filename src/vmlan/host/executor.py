@@ -29,7 +29,6 @@ class Outcome:
 
     started: list[str] = field(default_factory=list)
     running: list[str] = field(default_factory=list)
-    recovered: bool = False  #: a crashed lab's remains were cleaned up first
 
 
 class Executor:
@@ -44,7 +43,8 @@ class Executor:
 
         Raises `LabChanged` if something that is in effect differs from the plan: nothing is recreated.
         """
-        outcome = Outcome(recovered=self.recover())
+        self.recover()
+        outcome = Outcome()
         before = self._in_effect()
         missing = self._missing(plan, before, outcome)
         if not missing:

@@ -89,8 +89,7 @@ def _must_run(name: str, lab: Lab, layout: Layout) -> None:
     """Raise `NotRunning` for a machine that does not: that nobody reaches it would prove nothing."""
     if lab.machine(name) is None:
         return
-    with enter.keeper(layout) as client:
-        kept = client.processes().get(f"vm-{name}")
+    kept = enter.machine_process(layout, name)
     if kept is None or kept.exit is not None:
         raise NotRunning(f"machine {name} is not running")
 

@@ -14,7 +14,7 @@ from vmlan.model import Lab, Machine
 from vmlan.observe.ready import addresses as nic_addresses
 from vmlan.observe.ready import has_agent
 from vmlan.plan import topology as topo
-from vmlan.plan.layout import Layout
+from vmlan.plan.layout import Layout, process_name
 from vmlan.plan.steps import Start
 from vmlan.plan.topology import Link
 
@@ -60,7 +60,7 @@ def machines(lab: Lab, layout: Layout) -> tuple[MachineStatus, ...]:
         kept = {}
 
     def status(machine: Machine) -> MachineStatus:
-        process = kept.get(f"vm-{machine.name}")
+        process = kept.get(process_name(machine.name))
         own = links.of(machine.name)
         if process is None or process.exit is not None:
             return MachineStatus(machine.name, "ended" if process else "down", _nics(own, {}))

@@ -45,8 +45,7 @@ def parse(text: str) -> Condition:
 
 def wait(condition: Condition, lab: Lab, machine: str, layout: Layout, timeout: float) -> str:
     """Wait, and return the evidence. Raises `Timeout`, or `NotRunning` if there is nothing to wait for."""
-    with enter.keeper(layout) as client:
-        kept = client.processes().get(f"vm-{machine}")
+    kept = enter.machine_process(layout, machine)
     if kept is None or kept.exit is not None:
         raise (
             ready.ended(machine, layout.machine(machine))

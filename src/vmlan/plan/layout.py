@@ -20,6 +20,11 @@ from pathlib import Path
 SOCKET_PATH_MAX = 107
 
 
+def process_name(machine: str) -> str:
+    """The name by which the keeper knows a machine's QEMU."""
+    return f"vm-{machine}"
+
+
 @dataclass(frozen=True)
 class MachineFiles:
     """The files of one machine."""

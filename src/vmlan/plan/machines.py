@@ -21,7 +21,7 @@ from vmlan.model import (
 )
 from vmlan.plan import tiny_cmdline
 from vmlan.plan.facts import Facts, ImageFacts
-from vmlan.plan.layout import SOCKET_PATH_MAX
+from vmlan.plan.layout import SOCKET_PATH_MAX, process_name
 from vmlan.plan.steps import Command, MakeFolder, Run, Space, Start, Step, WriteFile
 from vmlan.plan.topology import Link, Topology, domain
 from vmlan.qemu import cmdline, features
@@ -80,7 +80,7 @@ def start(machine: Machine, links: Topology, facts: Facts) -> Step:
     return Start(
         f"machine {machine.name}",
         f"{machine.name}: {_runs(machine)}, {cmdline.size(machine.memory)}, {nics}",
-        f"vm-{machine.name}",
+        process_name(machine.name),
         Command(argv),
         where.log,
         ready=where.qmp,
