@@ -12,6 +12,7 @@ GREETING = {
 
 REPLIES = (
     {"return": {}},
+    {"id": "target", "return": {"arch": "x86_64"}},
     {
         "id": "machines",
         "return": [
@@ -66,6 +67,31 @@ def speaking(
 END
 ;;
 *) {boot} ;;
+esac""",
+    )
+
+
+def aborting(path: Path, *, has: set[str]) -> Path:
+    """A QEMU that aborts over `qom-list-types`, and knows some devices by name."""
+    answers = "\n".join(
+        f"""*'"typename": "{name}"'*) echo '{json.dumps({"id": name, "return": []})}' ;;"""
+        for name in sorted(has)
+    )
+    unknown = json.dumps({"id": "NAME", "error": {"class": "DeviceNotFound"}})
+    machines = {"id": "machines", "return": [{"name": "pc-i440fx-7.2", "alias": "pc", "is-default": True}]}
+    return script(
+        path,
+        f"""case "$*" in
+*"-netdev help"*) printf '{NETDEVS}' ;;
+*"-accel help"*) printf 'Accelerators supported in QEMU binary:\\ntcg\\nkvm\\n' ;;
+*"-qmp stdio"*) echo '{json.dumps(GREETING)}'
+while read -r line; do case "$line" in
+*qom-list-types*) kill -ABRT $$ ;;
+*query-target*) echo '{json.dumps(REPLIES[1])}' ;;
+*query-machines*) echo '{json.dumps(machines)}' ;;
+{answers}
+*typename*) echo '{unknown}' | sed "s/NAME/$(echo "$line" | sed 's/.*"id": "//; s/".*//')/" ;;
+esac; done ;;
 esac""",
     )
 

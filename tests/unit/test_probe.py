@@ -1,11 +1,15 @@
 import json
 import resource
 import time
+from typing import get_args, get_type_hints
 
 import pytest
 
-from tests.unit.fake_qemu import GREETING, NETDEVS, REPLIES, gone, script, speaking, starts
+from tests.golden.test_qemus import MODELS
+from tests.unit.fake_qemu import GREETING, NETDEVS, REPLIES, aborting, gone, script, speaking, starts
 from vmlan.errors import HostError
+from vmlan.labfile.machine_shapes import Nic
+from vmlan.qemu import features
 from vmlan.qemu.ask import Answer, ask
 from vmlan.qemu.facts import MachineType
 from vmlan.qemu.probe import probe
@@ -33,7 +37,7 @@ def test_every_question_is_sent_and_the_session_ended(tmp_path):
     asked = [json.loads(line) for line in (tmp_path / "qemu.asked").read_text().splitlines()]
     assert asked[0]["execute"] == "qmp_capabilities"
     assert asked[-1]["execute"] == "quit"
-    assert {command["id"] for command in asked[1:-1]} == {"machines", "accelerators", "devices"}
+    assert {command["id"] for command in asked[1:-1]} == {"target", "machines", "accelerators", "devices"}
 
 
 def test_a_missing_command_is_an_answer(tmp_path):
@@ -115,6 +119,47 @@ def test_a_crash_halfway_is_not_taken_for_an_answer(tmp_path):
     binary = speaking(tmp_path / "qemu", replies=REPLIES[:2])
     with pytest.raises(HostError):
         probe(binary, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_it_can_say_without_the_question_that_it_dies_of(tmp_path):
+    """Somebody's own build that finds the distribution's modules aborts over a list of all there is."""
+    binary = aborting(tmp_path / "qemu", has={"e1000", "usb-storage"})
+    facts = probe(binary, tmp_path / "cache")
+    assert facts.machines == (MachineType("pc-i440fx-7.2", "pc", default=True),)
+    assert facts.accelerators == {"tcg", "kvm"}
+    assert facts.netdevs == {"socket", "hubport", "tap", "user"}
+    assert facts.devices == {"e1000", "usb-storage"}
+    before = starts(binary)
+    assert probe(binary, tmp_path / "cache") == facts
+    assert starts(binary) == before
+
+
+def test_without_that_question_it_is_asked_for_all_that_labs_use(tmp_path):
+    devices = {name.removeprefix("device ") for name in features.FEATURES if name.startswith("device ")}
+    devices |= {features.NIC_DEVICES.get(model, model) for model in MODELS}
+    assert probe(aborting(tmp_path / "qemu", has=devices), tmp_path / "cache").devices == devices
+
+
+def test_the_models_of_the_lab_file_are_those(tmp_path):
+    assert set(MODELS) == set(get_args(get_args(get_type_hints(Nic, include_extras=True)["model"])[0]))
+
+
+def test_one_that_dies_again_is_told_with_the_words_of_the_first_time(tmp_path):
+    binary = script(tmp_path / "qemu", f"echo '{json.dumps(GREETING)}'; echo 'bad module' >&2; kill -ABRT $$")
+    with pytest.raises(HostError, match="signal 6") as error:
+        probe(binary, tmp_path / "cache")
+    assert "bad module" in error.value.what
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("target", ["aarch64", "i386"])
+def test_a_qemu_for_other_machines_is_refused(tmp_path, target):
+    told = {"id": "target", "return": {"arch": target}}
+    replies = tuple(told if reply.get("id") == "target" else reply for reply in REPLIES)
+    with pytest.raises(HostError, match=f"is a QEMU for {target} machines") as error:
+        probe(speaking(tmp_path / "qemu", replies=replies), tmp_path / "cache")
+    assert "qemu-system-x86_64" in error.value.hint
     assert not (tmp_path / "cache").exists()
 
 
