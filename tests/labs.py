@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from vmlan import labfile
-from vmlan.model import Lab
-from vmlan.plan.facts import Facts, ImageFacts, TinyFacts
+from vmlan.catalogue import CATALOGUE, Role
+from vmlan.model import Lab, Named
+from vmlan.plan.facts import Facts, ImageFacts, TinyFacts, UefiFacts
 from vmlan.plan.layout import Layout
 from vmlan.qemu.facts import KvmVerdict, MachineType, QemuFacts
 
@@ -44,10 +46,17 @@ QEMU = QemuFacts(
             "e1000",
             "e1000e",
             "rtl8139",
+            "ne2k_isa",
+            "usb-net",
             "ide-cd",
             "isa-fdc",
             "floppy",
             "usb-storage",
+            "ide-hd",
+            "ich9-ahci",
+            "virtio-scsi-pci",
+            "scsi-hd",
+            "nvme",
         ]
     ),
 )
@@ -70,13 +79,25 @@ def facts(
         ImageFacts(Path("/labs/here/boot.img"), "raw", "floppy", 1440 * 1024),
         ImageFacts(Path("/labs/here/stick.img"), "raw", "disk", GIB),
     ]
+    named: dict[str, dict[Role, Path]] = {
+        entry.name: {role: Path(f"/cache/media/{entry.name}/{role}") for role in entry.files or ("image",)}
+        for entry in CATALOGUE.values()
+    }
+    for name, files in named.items():
+        if "image" in files:
+            medium = CATALOGUE[name].medium or "cdrom"
+            format_: Literal["qcow2", "raw"] = "raw" if CATALOGUE[name].files else "qcow2"
+            known.append(ImageFacts(files["image"], format_, medium, GIB))
     values: dict[str, object] = {
         "layout": Layout(run=run, state=state),
         "qemu": QEMU,
         "kvm": KvmVerdict(False, "/dev/kvm is not there"),
         "keeper": ("/usr/bin/python3", "-I", "-S", "-B", "/opt/vmlan/keeper.py"),
         "tiny": TinyFacts(Path("/cache/tiny/vmlinux"), Path("/cache/tiny/initrd")),
-        "images": {image.path: image for image in known},
+        "images": {image.path: image for image in known}
+        | {Named(image.path.parent.name): image for image in known if "media" in image.path.parts},
+        "named": named,
         "internet": "pasta",
+        "uefi": UefiFacts(Path("/fw/CODE.fd"), "raw", Path("/fw/VARS.fd"), "raw"),
     }
     return Facts(**{**values, **changes})  # type: ignore[arg-type]

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmlan import labfile
+from vmlan import labfile, shutdown
 from vmlan.errors import Busy, NotRunning, RequestError, UnknownName, VmlanError
-from vmlan.guest.agent import Agent, AgentSilent
 from vmlan.host import facts as host_facts
 from vmlan.host import images, journal, paths
 from vmlan.host.effects import HostEffects
@@ -27,25 +26,7 @@ from vmlan.plan.build import plan as make_plan
 from vmlan.plan.facts import Facts
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import Plan, Start, Step
-
-#: How long a guest with disks of its own may take to shut down before it is switched off (seconds).
-SHUTDOWN_TIMEOUT = 60.0
-
-
-class Progress:
-    """What `up` and `down` tell while they work. Does nothing; the command line shows it."""
-
-    def preparing(self, what: str) -> None:
-        """Something takes time before anything starts (building the tiny guest)."""
-
-    def step(self, steps: tuple[Step, ...]) -> None:
-        """These steps of the plan run now."""
-
-    def machine(self, name: str, state: str) -> None:
-        """A machine is in a new state: "starts", "boots", "waits for its address", "ready", …"""
-
-    def note(self, text: str) -> None:
-        """Something the user should know."""
+from vmlan.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -60,14 +41,26 @@ class UpReport:
 
 
 def find_file(given: Path | None = None) -> Path:
-    """The lab file: the one given, or lab.yaml in this folder. Raises `RequestError`."""
-    file = given or Path("lab.yaml")
-    if file.is_dir():
-        file = file / "lab.yaml"
+    """The lab file: the one given, or lab.yaml in this folder; or of the machine that `vmlan run` calls so.
+
+    Raises `RequestError`.
+    """
+    file = file_of(given)
     if not file.exists():
         where = f"there is no file '{file}'" if given else "there is no lab.yaml in this folder"
         raise RequestError(where, hint="`vmlan init` writes one to start from; -f FILE names another")
-    return file.absolute()
+    return file
+
+
+def file_of(given: Path | None = None) -> Path:
+    """Where the lab file is or was, whether it is there or not (`find_file`)."""
+    file = (given or Path("lab.yaml")).absolute()
+    if file.is_dir():
+        return file / "lab.yaml"
+    if given is not None and given.name == str(given) and not file.exists():
+        single = paths.single(given.name)
+        return single if single.exists() else file
+    return file
 
 
 def is_running(layout: Layout) -> bool:
@@ -266,7 +259,7 @@ def down(
         try:
             alive = effects.keeper_answers()
             if story is not None and alive and not now:
-                _shut_down_guests(layout, effects, [entry.step for entry in story.entries], progress)
+                shutdown.shut_down_guests(layout, effects, [entry.step for entry in story.entries], progress)
             Executor(effects, layout).take_down()
         finally:
             effects.close()
@@ -282,50 +275,3 @@ def down(
         elif layout.state.is_dir() and not any(layout.state.iterdir()):
             layout.state.rmdir()
     return DownReport(alive or story is not None, () if disks else found, found if disks else ())
-
-
-def _shut_down_guests(
-    layout: Layout, effects: HostEffects, steps: Sequence[Step], progress: Progress
-) -> None:
-    """Ask each guest that has a disk to shut down, and wait: pulling its plug could cost it data."""
-    running = effects.running()
-    asked: list[Start] = []
-    for step in steps:
-        if isinstance(step, Start) and step.machine and step.name in running and _has_disk(step):
-            progress.machine(step.machine, "shuts down (down --now would not wait for it)")
-            if _ask_to_shut_down(layout, step.machine):
-                asked.append(step)
-    deadline = time.monotonic() + SHUTDOWN_TIMEOUT
-    while asked and time.monotonic() < deadline:
-        running = effects.running()
-        asked = [step for step in asked if step.name in running]
-        time.sleep(0.05)
-    for step in asked:
-        progress.note(
-            f"machine {step.machine} did not shut down within {SHUTDOWN_TIMEOUT:.0f} s and is switched off"
-        )
-
-
-def _has_disk(step: Start) -> bool:
-    return any("id=disk" in word or "id=usb" in word or "id=floppy" in word for word in step.command.argv)
-
-
-def _ask_to_shut_down(layout: Layout, name: str) -> bool:
-    """By its agent, else by the power button; False if nothing can be asked."""
-    from vmlan.qemu import qmp
-
-    files = layout.machine(name)
-    try:
-        with Agent(files.agent, name, timeout=1.0) as agent:
-            agent.call("guest-shutdown", timeout=1.0, mode="powerdown")
-        return True
-    except AgentSilent as silent:
-        if silent.asked:  # it is silent because it does what it was asked (qemu-ga, guest-shutdown)
-            return True
-    except (VmlanError, OSError):
-        pass
-    try:
-        qmp.command(files.qmp, name, "system_powerdown")
-        return True
-    except (VmlanError, OSError):
-        return False

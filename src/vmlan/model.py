@@ -93,6 +93,20 @@ class SocketNetwork:
 
 
 @dataclass(frozen=True)
+class HubNetwork:
+    """QEMU's emulated hub with its user-mode stack on it: what QEMU makes when nobody says anything.
+
+    Like a `user` network it is a separate one for each machine; all of a machine's NICs on it share
+    its hub.
+    """
+
+    name: str
+    forward: tuple[Forward, ...] = ()
+
+    kind = "hub"
+
+
+@dataclass(frozen=True)
 class NoNetwork:
     """A network that leads nowhere: its NICs have no peer."""
 
@@ -101,7 +115,7 @@ class NoNetwork:
     kind = "none"
 
 
-Network: TypeAlias = TapNetwork | BridgeNetwork | UserNetwork | SocketNetwork | NoNetwork
+Network: TypeAlias = TapNetwork | BridgeNetwork | UserNetwork | SocketNetwork | HubNetwork | NoNetwork
 
 
 @dataclass(frozen=True)
@@ -116,25 +130,51 @@ class Nic:
 
 
 @dataclass(frozen=True)
+class Named:
+    """An image that vmlan knows by name (`vmlan.catalogue`); what file it is, is found out later."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+#: What a machine can be given: a file of the user's, or an image of the catalogue.
+Medium: TypeAlias = Path | Named
+
+
+#: How a disk is attached: the guest sees a controller of this kind. Old systems know only `ide`.
+Bus: TypeAlias = Literal["virtio", "ide", "sata", "scsi", "nvme"]
+
+
+@dataclass(frozen=True)
 class NewDisk:
     """An empty qcow2 disk of `size` bytes, made when the lab first comes up and kept after."""
 
     size: int
+    bus: Bus = "virtio"
 
 
 @dataclass(frozen=True)
 class OverlayDisk:
-    """A copy-on-write disk over `base`, which is never written."""
+    """A copy-on-write disk over `base`, which is never written. `size` None: the base's."""
 
-    base: Path
+    base: Medium
     size: int | None = None
+    bus: Bus = "virtio"
 
 
 @dataclass(frozen=True)
 class FileDisk:
-    """A disk image of the user's, used as it is and written to."""
+    """A disk image of the user's, used as it is and written to, unless `read_only`.
+
+    `base`: the image that the user says it is over; it then may be over one in another folder.
+    """
 
     path: Path
+    bus: Bus = "virtio"
+    read_only: bool = False
+    base: Medium | None = None
 
 
 Disk: TypeAlias = NewDisk | OverlayDisk | FileDisk
@@ -148,27 +188,35 @@ class Accel(Enum):
     TCG = "tcg"
 
 
+class Firmware(Enum):
+    """What a machine starts with, before anything that it boots."""
+
+    BIOS = "bios"  #: SeaBIOS
+    UEFI = "uefi"  #: OVMF
+
+
 MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine. `image` "tiny" is the embedded guest; otherwise a path to what it boots from."""
+    """One machine. `image` "tiny" is the embedded guest; otherwise what it boots from."""
 
     name: str
-    image: Literal["tiny"] | Path | None = "tiny"
+    image: Literal["tiny"] | Medium | None = "tiny"
     memory: int = 256 * MIB
     cpus: int = 1
     cpu: str = "max"
     accel: Accel = Accel.AUTO
     machine: str = "pc"
+    firmware: Firmware = Firmware.BIOS
     disks: tuple[Disk, ...] = ()
-    floppy: Path | None = None
-    cdrom: Path | None = None
-    usb: tuple[Path, ...] = ()
+    floppy: tuple[Medium, ...] = ()
+    cdrom: tuple[Medium, ...] = ()
+    usb: tuple[Medium, ...] = ()
     boot: tuple[str, ...] = ()
-    kernel: Path | None = None
-    initrd: Path | None = None
+    kernel: Medium | None = None
+    initrd: Medium | None = None
     append: str = ""
     nics: tuple[Nic, ...] = ()
     qemu_args: tuple[str, ...] = ()
@@ -192,7 +240,16 @@ class PingCheck:
     hint: str = ""
 
 
-Check: TypeAlias = PingCheck
+@dataclass(frozen=True)
+class ScreenCheck:
+    """The machine `on` shows `text`, on its text screen or on its serial console."""
+
+    text: str
+    on: str
+    hint: str = ""
+
+
+Check: TypeAlias = PingCheck | ScreenCheck
 
 
 @dataclass(frozen=True)
@@ -205,6 +262,7 @@ class Lab:
     networks: tuple[Network, ...] = ()
     host: HostSide = field(default_factory=HostSide)
     checks: tuple[Check, ...] = ()
+    qemu: str | None = None  #: the QEMU to use: a program's name or path; None: whichever is installed
 
     def machine(self, name: str) -> Machine | None:
         """The machine of that name, or None."""

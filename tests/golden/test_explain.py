@@ -30,6 +30,16 @@ machines:
   floppy: {floppy: boot.img, machine: q35, boot: [floppy]}
   direct: {kernel: vmlinuz, initrd: initrd.img, append: 'console=ttyS0 root=/dev/vda, ro', accel: tcg}
   extra: {image: tiny, cpu: host, qemu-args: [-rtc, base=localtime]}
+  old: {disks: [{file: data.img, bus: ide}], floppy: [boot.img, boot.img], cdrom: live.iso, machine: pc-q35-xenial}
+  buses:
+    firmware: uefi
+    disks:
+    - {size: 1G, bus: sata}
+    - {size: 1G, bus: sata}
+    - {size: 1G, bus: scsi}
+    - {size: 1G, bus: scsi}
+    - {size: 1G, bus: nvme}
+    - {file: stick.img, read-only: true}
 """
 
 NETWORKS = """
@@ -41,10 +51,12 @@ networks:
   ring: {kind: socket}
   nowhere: {kind: none}
   wire: {kind: tap}
+  legacy: {kind: hub, forward: ['2222:22']}
   a-network-with-a-long-name: {kind: bridge, host: 10.3.0.1/24, dhcp: true}
 machines:
   vm1: {nics: [nat1, p2p, ring, nowhere, wire]}
   vm2: {nics: [p2p, ring, {network: a-network-with-a-long-name, address: 10.3.0.77/24, gateway: 10.3.0.1}]}
+  old: {image: tiny, nics: [{network: legacy, model: e1000}, {network: legacy, model: usb-net}, nowhere]}
   vm3: {nics: [ring, a-network-with-a-long-name, {network: a-network-with-a-long-name, model: e1000}]}
 """
 

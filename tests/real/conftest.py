@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -141,5 +142,6 @@ def _bench() -> Iterator[Bench]:
         assert host_network() == before
     finally:
         for line in bench.processes():
-            os.kill(int(line.partition(":")[0]), 9)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(line.partition(":")[0]), 9)
         shutil.rmtree(root, ignore_errors=True)

@@ -104,8 +104,8 @@ def test_everything() -> None:
                 cpu="host",
                 accel=Accel.AUTO,
                 machine="pc",
-                floppy=FOLDER / "boot.img",
-                cdrom=FOLDER / "live.iso",
+                floppy=(FOLDER / "boot.img",),
+                cdrom=(FOLDER / "live.iso",),
                 usb=(FOLDER / "stick.img",),
                 disks=(
                     NewDisk(8 * 1024 * MIB),
@@ -175,7 +175,7 @@ def test_same_anchor_twice() -> None:
 def test_json_is_a_lab_file_too() -> None:
     # JSON writes characters beyond 16 bits as two escapes.
     text = '{"machines": {"vm1": {"cdrom": "\\ud83d\\ude00.iso"}}}'
-    assert lab(text).machines[0].cdrom == FOLDER / "\N{GRINNING FACE}.iso"
+    assert lab(text).machines[0].cdrom == (FOLDER / "\N{GRINNING FACE}.iso",)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir()
     # As an editor of Windows saves it: with a byte order mark and CR LF.
     (folder / "lab.yaml").write_bytes("machines:\r\n  vm1: {cdrom: ü.iso}\r\n".encode("utf-8-sig"))
-    expected = Lab("one", folder, (Machine("vm1", image=None, memory=512 * MIB, cdrom=folder / "ü.iso"),))
+    expected = Lab("one", folder, (Machine("vm1", image=None, memory=512 * MIB, cdrom=(folder / "ü.iso",)),))
     assert load(folder / "lab.yaml") == expected
     monkeypatch.chdir(folder)
     assert load("lab.yaml") == expected

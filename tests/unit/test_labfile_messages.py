@@ -297,7 +297,7 @@ TOP: dict[str, tuple[str, list[str]]] = {
     "unknown far": (
         "machines: {vm1: }\nzzzzz: a\n",
         [
-            "2:1: unknown key 'zzzzz'; one of machines, name, host, networks or checks",
+            "2:1: unknown key 'zzzzz'; one of machines, name, qemu, host, networks or checks",
         ],
     ),
     "other word": (

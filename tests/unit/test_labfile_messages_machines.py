@@ -40,9 +40,9 @@ VM: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "image word": (
-        "vm1: {image: debian-12}",
+        "vm1: {image: slackware}",
         [
-            "2:16: 'debian-12' is not a known image; 'tiny', or a path (./debian-12)",
+            "2:16: 'slackware' is not a known image; 'tiny', a name that `vmlan image ls` shows, or a path (./slackware)",
         ],
     ),
     "image near": (
@@ -212,12 +212,6 @@ VM: dict[str, tuple[str, list[str]]] = {
             "2:16: there is no home folder for '~nobody-of-that-name/x'; write the whole path",
         ],
     ),
-    "usb text": (
-        "vm1: {usb: a.img}",
-        [
-            "2:14: 'usb' cannot be 'a.img'; it takes a list of paths, such as [stick.img]",
-        ],
-    ),
     "usb group": (
         "vm1: {usb: {a: b}}",
         [
@@ -227,11 +221,11 @@ VM: dict[str, tuple[str, list[str]]] = {
     "disks": (
         "vm1: {disks: [{}, 5, [a], ~, {path: x}, {size: 8}, {size: 8G, base: ''}, 'http://x', {size: 1}, {sise: 8G}, {size: 0M}]}",
         [
-            "2:17: the disk has no size and no base; write {size: 8G} or {base: debian.qcow2}",
+            "2:17: the disk has no size, no base and no file; write {size: 8G}, {base: debian.qcow2} or {file: data.qcow2}",
             "2:21: a disk cannot be 5; write {size: 8G}, {base: debian.qcow2} or a path",
             "2:24: a disk cannot be a list; write {size: 8G}, {base: debian.qcow2} or a path",
             "2:29: a disk cannot be empty; write {size: 8G}, {base: debian.qcow2} or a path",
-            "2:33: 'path' is not a key of a disk; write the path alone, without braces",
+            "2:33: 'path' is not a key of a disk; write the path alone, or file: with other keys",
             "2:50: 8 has no unit; write 8M or 8G",
             "2:71: the path is empty; write one, such as ./disk.qcow2",
             "2:76: 'http://x': addresses of the web are not in this version; fetch it, and write its path",
@@ -422,7 +416,7 @@ NIC: dict[str, tuple[str, list[str]]] = {
     "model far": (
         "{network: wire, model: zzzzzz}",
         [
-            "8:32: unknown model 'zzzzzz'; one of virtio, e1000, e1000e, rtl8139, ne2k_pci, pcnet or vmxnet3",
+            "8:32: unknown model 'zzzzzz'; one of virtio, e1000, e1000e, e1000-82544gc, e1000-82545em, rtl8139, ne2k_pci, ne2k_isa, pcnet, vmxnet3, i82551, i82557b, i82559er, tulip or usb-net",
         ],
     ),
     "unknown": (

@@ -21,13 +21,13 @@ NET: dict[str, tuple[str, list[str]]] = {
     "no kind": (
         "a: {host: 10.1.1.1/24}",
         [
-            "2:3: network 'a' has no kind; add kind: tap, bridge, user, socket or none",
+            "2:3: network 'a' has no kind; add kind: tap, bridge, user, socket, hub or none",
         ],
     ),
     "kind empty": (
         "a: {kind: }",
         [
-            "2:7: 'kind' is empty; write tap, bridge, user, socket or none",
+            "2:7: 'kind' is empty; write tap, bridge, user, socket, hub or none",
         ],
     ),
     "kind unknown": (
@@ -39,19 +39,13 @@ NET: dict[str, tuple[str, list[str]]] = {
     "kind far": (
         "a: {kind: xxxxxxx}",
         [
-            "2:13: unknown kind 'xxxxxxx'; one of tap, bridge, user, socket or none",
+            "2:13: unknown kind 'xxxxxxx'; one of tap, bridge, user, socket, hub or none",
         ],
     ),
     "kind a list": (
         "a: {kind: [tap]}",
         [
-            "2:13: a kind cannot be a list; it takes tap, bridge, user, socket or none",
-        ],
-    ),
-    "kind hub": (
-        "a: {kind: hub}",
-        [
-            "2:13: kind hub is not in this version; kind bridge connects machines with each other",
+            "2:13: a kind cannot be a list; it takes tap, bridge, user, socket, hub or none",
         ],
     ),
     "only the kind": (
@@ -76,7 +70,7 @@ NET: dict[str, tuple[str, list[str]]] = {
         "a: {kind: tap, dhcp: true, forward: []}",
         [
             "2:18: 'dhcp' is for kind bridge; this network is kind tap",
-            "2:30: 'forward' is for kind user; this network is kind tap",
+            "2:30: 'forward' is for kind user or hub; this network is kind tap",
         ],
     ),
     "host on user": (
@@ -371,7 +365,7 @@ CROSS: dict[str, tuple[str, list[str]]] = {
             "4:4: a check cannot be empty; write {ping: vm2, from: vm1}",
             "5:5: the check does not say whom to ping; add ping: with a machine or an address",
             "6:5: the check does not say whom to ping; add ping: with a machine or an address",
-            "7:6: 'ping' is empty; write a machine's name, host or an address",
+            "7:6: 'ping' is empty; leave it out, or write a machine's name, host or an address",
             "8:12: 'ping' cannot be 5; it takes a machine's name, host or an address",
             "9:23: 'from' cannot be a list; it takes a machine's name or host",
             "10:25: unknown expect 'reachabel'; did you mean 'reachable'?",
@@ -379,14 +373,32 @@ CROSS: dict[str, tuple[str, list[str]]] = {
             "11:17: unknown key 'form'; did you mean 'from'?",
         ],
     ),
+    "screen checks": (
+        "machines: {vm1: }\nchecks:\n  - {screen: login, on: vm2}\n  - {screen: login, on: host}\n  - {screen: login}\n"
+        "  - {on: vm1}\n  - {screen: ' ', on: vm1}\n  - {screen: \"a\\nb\", on: vm1}\n  - {screen: 5, on: vm1}\n"
+        "  - {screen: login, on: vm1, from: vm1, via: lan}\n  - {ping: vm1, on: vm1}\n  - {screen: a, ping: vm1, on: vm1}\n",
+        [
+            "3:25: unknown machine 'vm2'; did you mean 'vm1'?",
+            "4:25: unknown machine 'host'; the lab has vm1",
+            "5:5: the check does not say whose screen; add on: with a machine's name",
+            "6:5: the check does not say what to look for; add screen: with words of one line",
+            "7:14: there is nothing to look for; write words that the screen shows",
+            "8:14: the text has more than one line; write it on one",
+            "9:14: 'screen' cannot be the number 5; for a text, put it in quotes: \"5\"",
+            "10:36: 'from' does not go with screen:; write two checks, or leave it out",
+            "10:46: 'via' does not go with screen:; write two checks, or leave it out",
+            "11:21: 'on' does not go with ping:; write two checks, or leave it out",
+            "12:23: 'ping' does not go with screen:; write two checks, or leave it out",
+        ],
+    ),
     "later checks": (
         "machines: {vm1: }\nchecks:\n  - {ping: vm1, seen-on: [a], not-seen-on: [b], reason: no-nat}\n  - {tcp: 80}\n  - {ping: vm1, within: 3}\n",
         [
-            "3:17: 'seen-on' is not in this version; a check is ping: with from:, expect:, via: and hint:",
-            "3:31: 'not-seen-on' is not in this version; a check is ping: with from:, expect:, via: and hint:",
-            "3:49: 'reason' is not in this version; a check is ping: with from:, expect:, via: and hint:",
-            "4:6: 'tcp' is not in this version; a check is ping: with from:, expect:, via: and hint:",
-            "5:17: 'within' is not in this version; a check is ping: with from:, expect:, via: and hint:",
+            "3:17: 'seen-on' is not in this version; a check is ping: with from:, expect: and via:, or screen: with on:",
+            "3:31: 'not-seen-on' is not in this version; a check is ping: with from:, expect: and via:, or screen: with on:",
+            "3:49: 'reason' is not in this version; a check is ping: with from:, expect: and via:, or screen: with on:",
+            "4:6: 'tcp' is not in this version; a check is ping: with from:, expect: and via:, or screen: with on:",
+            "5:17: 'within' is not in this version; a check is ping: with from:, expect: and via:, or screen: with on:",
         ],
     ),
     "via": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,10 +14,14 @@ from vmlan.labfile import loads
 from vmlan.model import (
     Accel,
     BridgeNetwork,
+    Bus,
+    Check,
     Disk,
     FileDisk,
+    Firmware,
     Forward,
     HostSide,
+    HubNetwork,
     Lab,
     Machine,
     Network,
@@ -26,6 +30,7 @@ from vmlan.model import (
     NoNetwork,
     OverlayDisk,
     PingCheck,
+    ScreenCheck,
     SocketNetwork,
     Uplink,
     UserNetwork,
@@ -40,10 +45,11 @@ files = st.from_regex(r"\A[a-zé ,;'\"\n$=-]{1,8}\.img\Z").map(lambda name: FOLD
 optional_file = st.none() | files
 macs = st.integers(0, 2**32 - 1).map(lambda tail: "52:54:" + tail.to_bytes(4, "big").hex(":"))
 models = st.sampled_from(["virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet", "vmxnet3"])
+buses = st.sampled_from(get_args(Bus))
 disks: st.SearchStrategy[Disk] = st.one_of(
-    st.builds(NewDisk, st.integers(1024, 2**50)),
-    st.builds(OverlayDisk, files, st.none() | st.integers(1024, 2**50)),
-    st.builds(FileDisk, files),
+    st.builds(NewDisk, st.integers(1024, 2**50), buses),
+    st.builds(OverlayDisk, files, st.none() | st.integers(1024, 2**50), buses),
+    st.builds(FileDisk, files, buses, st.booleans(), optional_file),
 )
 forwards = st.builds(
     Forward,
@@ -64,6 +70,7 @@ def networks(draw: st.DrawFn, index: int) -> Network:
             st.just(BridgeNetwork(name)),
             # One forward in the lab at most: two may want the same port.
             st.builds(UserNetwork, st.just(name), st.tuples(forwards) if index == 0 else st.just(())),
+            st.builds(HubNetwork, st.just(name), st.tuples(forwards) if index == 0 else st.just(())),
             st.just(SocketNetwork(name)),
             st.just(NoNetwork(name)),
         )
@@ -74,25 +81,28 @@ def networks(draw: st.DrawFn, index: int) -> Network:
 def labs(draw: st.DrawFn) -> Lab:
     every = tuple(draw(networks(index)) for index in range(draw(st.integers(0, 3))))
     # A network with forwards leads to one NIC only.
-    on = [network.name for network in every if not (isinstance(network, UserNetwork) and network.forward)]
+    on = [network.name for network in every if not getattr(network, "forward", ())]
     unused_macs = iter(draw(st.lists(macs, min_size=9, max_size=9, unique=True)))
     names = [f"vm{index}" for index in range(draw(st.integers(1, 3)))]
     machines = []
     for name in names:
         nics = draw(st.lists(st.tuples(st.sampled_from(on), models, st.booleans()), max_size=3)) if on else []
         kernel = draw(optional_file)
+        image = draw(st.sampled_from(["tiny", FOLDER / "a.qcow2"]))
+        direct = image == "tiny" and kernel is None
         machines.append(
             Machine(
                 name=name,
-                image=draw(st.sampled_from(["tiny", FOLDER / "a.qcow2"])),
+                image=image,
                 memory=draw(st.integers(2**20, 2**45)),
                 cpus=draw(st.integers(1, 500)),
                 cpu=draw(st.sampled_from(["max", "host", "qemu64"])),
                 accel=draw(st.sampled_from(Accel)),
                 machine=draw(st.sampled_from(["pc", "q35", "pc-i440fx-7.2"])),
                 disks=tuple(draw(st.lists(disks, max_size=2))),
-                floppy=draw(optional_file),
-                cdrom=draw(optional_file),
+                firmware=Firmware.BIOS if direct else draw(st.sampled_from(Firmware)),
+                floppy=tuple(draw(st.lists(files, max_size=2))),
+                cdrom=tuple(draw(st.lists(files, max_size=2))),
                 usb=tuple(draw(st.lists(files, max_size=2))),
                 kernel=kernel,
                 initrd=draw(optional_file) if kernel else None,
@@ -110,6 +120,7 @@ def labs(draw: st.DrawFn) -> Lab:
     if on_networks:
         places = st.sampled_from(on_networks)
         checks |= places.map(lambda place: PingCheck(place[0], "host", via=place[1]))
+    checks |= st.builds(ScreenCheck, line.filter(str.strip), st.sampled_from(names), text)
     host = HostSide(forwarding=draw(st.booleans()), uplink=draw(st.sampled_from(Uplink)))
     return Lab("x", FOLDER, tuple(machines), every, host, tuple(draw(st.lists(checks, max_size=2))))
 
@@ -120,16 +131,19 @@ def written(lab: Lab) -> dict[str, Any]:
         "host": {"forwarding": lab.host.forwarding, "uplink": lab.host.uplink.value},
         "networks": {network.name: written_network(network) for network in lab.networks},
         "machines": {machine.name: written_machine(machine) for machine in lab.machines},
-        "checks": [
-            {
-                "ping": check.target,
-                "from": check.source,
-                "expect": "reachable" if check.reachable else "unreachable",
-                "hint": check.hint,
-                **({"via": check.via} if check.via else {}),
-            }
-            for check in lab.checks
-        ],
+        "checks": [written_check(check) for check in lab.checks],
+    }
+
+
+def written_check(check: Check) -> dict[str, Any]:
+    if isinstance(check, ScreenCheck):
+        return {"screen": check.text, "on": check.on, "hint": check.hint}
+    return {
+        "ping": check.target,
+        "from": check.source,
+        "expect": "reachable" if check.reachable else "unreachable",
+        "hint": check.hint,
+        **({"via": check.via} if check.via else {}),
     }
 
 
@@ -137,7 +151,7 @@ def written_network(network: Network) -> dict[str, Any]:
     keys: dict[str, Any] = {"kind": network.kind}
     if isinstance(network, BridgeNetwork) and network.host is not None:
         keys |= {"host": str(network.host), "dhcp": network.dhcp, "nat": network.nat}
-    if isinstance(network, UserNetwork):
+    if isinstance(network, UserNetwork | HubNetwork):
         keys["forward"] = [f"{f.bind}:{f.host_port}:{f.guest_port}/{f.protocol}" for f in network.forward]
     return keys
 
@@ -151,11 +165,16 @@ def written_machine(machine: Machine) -> dict[str, Any]:
         "accel": machine.accel.value,
         "machine": machine.machine,
         "disks": [written_disk(disk) for disk in machine.disks],
-        "usb": [path.name for path in machine.usb],
+        "firmware": machine.firmware.value,
+        "usb": [Path(str(path)).name for path in machine.usb],
         "nics": [written_nic(nic) for nic in machine.nics],
         "qemu-args": list(machine.qemu_args),
     }
-    for key in ("floppy", "cdrom", "kernel", "initrd"):
+    for key in ("floppy", "cdrom"):
+        names = [path.name for path in getattr(machine, key)]
+        if names:
+            keys[key] = names[0] if len(names) == 1 else names
+    for key in ("kernel", "initrd"):
         path = getattr(machine, key)
         if path is not None:
             keys[key] = path.name
@@ -165,10 +184,15 @@ def written_machine(machine: Machine) -> dict[str, Any]:
 
 
 def written_disk(disk: Disk) -> Any:
-    if isinstance(disk, FileDisk):
+    if disk == FileDisk(getattr(disk, "path", FOLDER)):
         return disk.path.name
-    keys = {"base": disk.base.name} if isinstance(disk, OverlayDisk) else {}
-    return keys if disk.size is None else {**keys, "size": f"{disk.size}B"}
+    keys: dict[str, Any] = {"bus": disk.bus}
+    if isinstance(disk, FileDisk):
+        keys |= {"file": disk.path.name, "read-only": disk.read_only}
+    elif disk.size is not None:
+        keys["size"] = f"{disk.size}B"
+    base = None if isinstance(disk, NewDisk) else disk.base
+    return keys if base is None else {**keys, "base": base.name}
 
 
 def written_nic(nic: Nic) -> Any:

@@ -59,8 +59,8 @@ def test_a_socket_path_that_is_too_long_is_refused() -> None:
 
 
 def test_what_this_qemu_lacks_is_refused_before_anything_starts() -> None:
-    with pytest.raises(RequestError, match="no machine type 'pc-q35-xenial'"):
-        plan(labs.lab("machines: {vm1: {machine: pc-q35-xenial}}"), labs.facts())
+    with pytest.raises(RequestError, match="no machine type 'versatilepb'"):
+        plan(labs.lab("machines: {vm1: {machine: versatilepb}}"), labs.facts())
     with pytest.raises(RequestError, match="no NIC 'vmxnet3'"):
         plan(
             labs.lab("networks: {n: {kind: user}}\nmachines: {vm1: {nics: [{network: n, model: vmxnet3}]}}"),

@@ -10,6 +10,7 @@ from vmlan import labfile, lifecycle
 from vmlan.cli import common
 from vmlan.errors import RequestError
 from vmlan.host import enter, paths
+from vmlan.model import PingCheck, ScreenCheck
 from vmlan.observe import check
 from vmlan.observe.check import Finding
 
@@ -46,13 +47,10 @@ def command(file: Path | None, quiet: bool, as_json: bool) -> None:
 def _show(finding: Finding) -> None:
     what = finding.check
     mark = common.styled("✓", fg="green") if finding.passed else common.styled("✗", fg="red", bold=True)
-    tried = ", ".join(attempt.address for attempt in finding.attempts)
-    target = f"{what.target} ({tried})" if tried and tried != what.target else what.target
-    via = f" via {what.via}" if what.via else ""
-    verdict = str(finding.outcome)
-    if not finding.passed and finding.outcome != "not tried":
-        verdict += f", but {'reachable' if what.reachable else 'unreachable'} was expected"
-    print(f"{mark} {what.source} → {target}{via}: {verdict}")
+    if isinstance(what, ScreenCheck):
+        print(f"{mark} {what.on} shows '{what.text}': {finding.outcome}")
+    else:
+        print(f"{mark} {_ping(what, finding)}")
     for attempt in finding.attempts:
         print(common.styled(f"    {attempt.words}", dim=True))
     if finding.why:
@@ -61,13 +59,25 @@ def _show(finding: Finding) -> None:
         print(f"    {what.hint}" if finding.passed else f"    expected because: {what.hint}")
 
 
+def _ping(what: PingCheck, finding: Finding) -> str:
+    tried = ", ".join(attempt.address for attempt in finding.attempts)
+    target = f"{what.target} ({tried})" if tried and tried != what.target else what.target
+    via = f" via {what.via}" if what.via else ""
+    verdict = str(finding.outcome)
+    if not finding.passed and finding.outcome != "not tried":
+        verdict += f", but {'reachable' if what.reachable else 'unreachable'} was expected"
+    return f"{what.source} → {target}{via}: {verdict}"
+
+
 def _as_json(finding: Finding) -> dict[str, object]:
     what = finding.check
+    if isinstance(what, ScreenCheck):
+        asked: dict[str, object] = {"screen": what.text, "on": what.on}
+    else:
+        expect = "reachable" if what.reachable else "unreachable"
+        asked = {"ping": what.target, "from": what.source, "via": what.via, "expect": expect}
     return {
-        "ping": what.target,
-        "from": what.source,
-        "via": what.via,
-        "expect": "reachable" if what.reachable else "unreachable",
+        **asked,
         "outcome": finding.outcome,
         "passed": finding.passed,
         "why": finding.why or None,

@@ -19,6 +19,7 @@ from vmlan import labfile, lifecycle
 from vmlan.cli import common
 from vmlan.errors import Busy, NotRunning
 from vmlan.host import paths
+from vmlan.plan.layout import MachineFiles
 
 #: Ctrl-], as in telnet(1) and virsh(1).
 LEAVE = b"\x1d"
@@ -40,19 +41,27 @@ def command(file: Path | None, machine: str) -> None:
     """
     path = lifecycle.find_file(file)
     lifecycle.machine(labfile.load(path), machine)
-    files = paths.layout(path).machine(machine)
+    attach(paths.layout(path).machine(machine), machine, f"{machine}'s console; Ctrl-] leaves it")
+
+
+def attach(files: MachineFiles, machine: str, greeting: str, *, stay: bool = False) -> None:
+    """Join this terminal, or standard input and output, with a machine's serial console until it is left.
+
+    `stay`: at the end of standard input, go on until the machine ends. Raises `NotRunning`, or `Busy` if
+    somebody else is there.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         try:
             line.connect(str(files.serial))
         except OSError:
             raise NotRunning(f"machine {machine} is not running", hint="vmlan up") from None
         held = _hold(files.serial_log, machine)
-        print(f"{machine}'s console; Ctrl-] leaves it", file=sys.stderr)
+        print(greeting, file=sys.stderr)
         _show_earlier(held)
         if sys.stdin.isatty():
             _terminal(line)
         else:
-            _relay(line, sys.stdin.fileno())
+            _relay(line, sys.stdin.fileno(), stay=stay)
 
 
 def _hold(log: Path, machine: str) -> IO[bytes]:
@@ -83,8 +92,8 @@ def _terminal(line: socket.socket) -> None:
         print(file=sys.stderr)
 
 
-def _relay(line: socket.socket, keys: int) -> None:
-    """Pass bytes both ways until Ctrl-], the end of the input, or the end of the machine."""
+def _relay(line: socket.socket, keys: int, *, stay: bool = False) -> None:
+    """Pass bytes both ways until Ctrl-], the end of the input (unless `stay`), or the end of the machine."""
     sources = [line.fileno(), keys]
     while True:
         readable, _, _ = select.select(sources, [], [], None if keys in sources else 1.0)
@@ -94,7 +103,7 @@ def _relay(line: socket.socket, keys: int) -> None:
                 print("\r\nthe machine has ended", file=sys.stderr)
                 return
             _write_all(1, said if os.isatty(keys) else QUESTIONS.sub(b"", said))
-        elif not readable:
+        elif not readable and not stay:
             return  # the input had ended, and the guest has said what it had to say
         if keys in readable:
             typed = os.read(keys, 4096)

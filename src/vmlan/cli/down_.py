@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vmlan import lifecycle
+from vmlan import lifecycle, single
 from vmlan.cli import common
 from vmlan.cli.progress import open_progress
 
@@ -19,11 +19,10 @@ from vmlan.cli.progress import open_progress
 @common.json_option
 def command(file: Path | None, disks: bool, now: bool, quiet: bool, as_json: bool) -> None:
     """End the lab. Guests with disks shut down first; the disks are kept."""
-    path = (file or Path("lab.yaml")).absolute()
-    if path.is_dir():
-        path = path / "lab.yaml"
+    path = lifecycle.file_of(file)
     with open_progress(quiet=quiet or as_json) as progress:
         report = lifecycle.down(path, disks=disks, now=now, progress=progress)
+    single.forget(path)
     if not report.ended and not report.removed:
         lifecycle.find_file(file)  # nothing to end, and no lab file either: then the request was wrong
     if as_json:

@@ -23,7 +23,12 @@ VERBS: dict[str, str] = {
     "exec": "run a command in a machine; its exit code is ours",
     "wait": "wait until a machine's agent, address, port or text is there",
     "console": "a machine's serial console; Ctrl-] leaves it",
+    "screen": "a picture of a machine's screen, or its text",
     "host": "run a command on the lab's host side",
+    "run": "one machine, now, without a lab file",
+    "import": "an old QEMU command line, a script or a page of notes: a lab file",
+    "disk": "disks and their copies: create, clone, info, ls, rm",
+    "image": "the images that vmlan knows by name: ls, pull, build, rm",
     "schema": "the JSON Schema of lab.yaml, for editors",
     "doctor": "can labs run here, and what would mend it",
 }

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from vmlan.cli import common
-from vmlan.lifecycle import Progress
+from vmlan.progress import Progress
 from vmlan.plan.steps import Interfaces, Start, Step
 
 if TYPE_CHECKING:

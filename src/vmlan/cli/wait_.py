@@ -24,7 +24,8 @@ from vmlan.observe import wait
 def command(
     file: Path | None, timeout: float, quiet: bool, as_json: bool, machine: str, condition: str
 ) -> None:
-    """Wait until CONDITION holds for MACHINE: agent, address, port:N, or text:WORDS on its console.
+    """Wait until CONDITION holds for MACHINE: agent, address, port:N, text:WORDS on its
+    serial console, or screen:WORDS on its screen in a text mode.
 
     Ends with 0 as soon as it holds, and with 1 if it does not hold in time.
     """

@@ -89,6 +89,11 @@ def layout(file: Path) -> Layout:
     return Layout(run=runtime_root() / lab_id(file), state=state_root() / lab_id(file))
 
 
+def single(name: str) -> Path:
+    """The lab file of the one machine of that name that `vmlan run` made."""
+    return state_root() / "run" / name / "lab.yaml"
+
+
 def all_layouts() -> list[Layout]:
     """Every lab of this user that is running or has left something to clean up."""
     root = runtime_root()

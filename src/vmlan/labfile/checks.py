@@ -10,7 +10,17 @@ from vmlan.labfile import values
 from vmlan.labfile.draft import Draft, Placed, PlacedMachine
 from vmlan.labfile.located import Mark, Problems
 from vmlan.labfile.words import listed, nearest, quote
-from vmlan.model import HOST_SIDE, BridgeNetwork, Network, Nic, TapNetwork, Uplink, UserNetwork
+from vmlan.model import (
+    HOST_SIDE,
+    BridgeNetwork,
+    HubNetwork,
+    Network,
+    Nic,
+    ScreenCheck,
+    TapNetwork,
+    Uplink,
+    UserNetwork,
+)
 
 #: What the simulated outside is made of.
 OUTSIDE = (IPv4Network("198.51.100.0/24"), IPv4Network("203.0.113.0/24"))
@@ -105,7 +115,7 @@ def _addresses(draft: Draft, problems: Problems) -> None:
         network = networks.get(nic.value.network)
         if network is None:
             continue
-        if network.kind in {"user", "none"}:
+        if network.kind in {"user", "hub", "none"}:
             _refuse_address(nic, network, problems)
             continue
         address, name, at = nic.value.address, machine.value.name, nic.where("address")
@@ -120,7 +130,7 @@ def _addresses(draft: Draft, problems: Problems) -> None:
 
 
 def _refuse_address(nic: Placed[Nic], network: Network, problems: Problems) -> None:
-    why = "where QEMU gives the addresses" if network.kind == "user" else "which leads nowhere"
+    why = "where QEMU gives the addresses" if network.kind != "none" else "which leads nowhere"
     for key in ("address", "gateway"):
         if key in nic.keys:
             what = f"{quote(network.name)} is of kind {network.kind}, {why}"
@@ -151,12 +161,15 @@ def _free(host: IPv4Interface) -> IPv4Address:
 
 
 def _cables(draft: Draft, problems: Problems) -> None:
-    """A tap leads to one NIC; a user network with forwards too, since a port leads to one place."""
+    """A tap leads to one NIC; a user network with forwards too, since a port leads to one place.
+
+    A hub with forwards leads to one machine, which may have several NICs on it.
+    """
     single = {
         network.value.name: network.value
         for network in draft.networks
         if isinstance(network.value, TapNetwork)
-        or (isinstance(network.value, UserNetwork) and network.value.forward)
+        or (isinstance(network.value, UserNetwork | HubNetwork) and network.value.forward)
     }
     seen: dict[str, str] = {}
     for machine, nic in _all_nics(draft):
@@ -167,13 +180,17 @@ def _cables(draft: Draft, problems: Problems) -> None:
             seen[network.name] = machine.value.name
             continue
         other = seen[network.name]
+        if isinstance(network, HubNetwork) and other == machine.value.name:
+            continue
         if isinstance(network, TapNetwork):
             what = f"{quote(network.name)} is a tap, and leads to {quote(other)} already"
             problems.add(nic.where("network"), what, "kind: bridge connects more than one NIC")
         else:
             what = f"the forwards of {quote(network.name)} lead to {quote(other)} already"
             problems.add(
-                nic.where("network"), what, "add another network of kind user, with forwards of its own"
+                nic.where("network"),
+                what,
+                f"add another network of kind {network.kind}, with forwards of its own",
             )
 
 
@@ -194,9 +211,14 @@ def _ports(draft: Draft, problems: Problems) -> None:
 
 
 def _check_names(draft: Draft, problems: Problems) -> None:
-    """Who pings and who is pinged exists."""
+    """Who pings, who is pinged and who is looked at exists."""
     known = [*draft.machine_names, HOST_SIDE]
     for placed in draft.checks:
+        if isinstance(placed.value, ScreenCheck):
+            if placed.value.on not in draft.machine_names:
+                problem = _unknown(placed.value.on, "machine", draft.machine_names, "machines")
+                problems.add(placed.where("on"), *problem)
+            continue
         source, target = placed.value.source, placed.value.target
         if source not in known:
             problems.add(placed.where("from"), *_unknown(source, "machine", known, "machines"))
@@ -215,6 +237,8 @@ def _check_via(draft: Draft, problems: Problems) -> None:
     """`via` is a network that the pinged machine is on."""
     machines = {machine.value.name: machine for machine in draft.machines}
     for placed in draft.checks:
+        if isinstance(placed.value, ScreenCheck):
+            continue
         via, target, at = placed.value.via, placed.value.target, placed.where("via")
         if via is None:
             continue

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from vmlan.labfile.located import Mark
-from vmlan.model import Forward, Lab, Machine, Network, Nic, PingCheck
+from vmlan.model import Check, Forward, Lab, Machine, Network, Nic
 
 T = TypeVar("T")
 
@@ -52,4 +52,4 @@ class Draft:
     network_names: Mapping[str, Mark]
     machines: tuple[PlacedMachine, ...]
     networks: tuple[PlacedNetwork, ...]
-    checks: tuple[Placed[PingCheck], ...]
+    checks: tuple[Placed[Check], ...]

@@ -9,8 +9,8 @@ from msgspec import UNSET, Struct, UnsetType
 from vmlan.labfile.describe import ADDRESS, CIDR, MAC, QUOTED, SIZE, WITHOUT_UNIT, WORD, File, Text, key
 
 
-class Disk(Struct, forbid_unknown_fields=True):
-    """A disk of the lab's own: an empty one (`size`), or a copy-on-write one over a file (`base`)."""
+class Disk(Struct, forbid_unknown_fields=True, rename="kebab"):
+    """A disk: an empty one (`size`), a copy-on-write one over an image (`base`), or a `file` as it is."""
 
     size: (
         Annotated[
@@ -29,14 +29,36 @@ class Disk(Struct, forbid_unknown_fields=True):
         Annotated[
             str,
             key(
-                "The image that it starts from, which is never written.",
+                "The image that it starts from, which is never written: a path, or a name that "
+                "`vmlan image ls` shows.",
                 "a path, such as debian.qcow2",
                 "debian.qcow2",
+                "debian-12",
                 number=QUOTED,
             ),
         ]
         | UnsetType
     ) = UNSET
+    file: (
+        Annotated[
+            str,
+            key(
+                "An image that is used as it is, and written to. With `base`, the image that it says it is "
+                "over: then that one may be in another folder.",
+                "a path, such as data.qcow2",
+                "data.qcow2",
+                number=QUOTED,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    bus: Annotated[
+        Literal["virtio", "ide", "sata", "scsi", "nvme"],
+        key("The controller that the guest sees; ide for systems without virtio drivers."),
+    ] = "virtio"
+    read_only: Annotated[bool, key("Whether the guest may only read it; with `file`.", "true or false")] = (
+        False
+    )
 
 
 class Nic(Struct, forbid_unknown_fields=True):
@@ -44,7 +66,23 @@ class Nic(Struct, forbid_unknown_fields=True):
 
     network: Annotated[str, key("The network that the card is on.", "a network's name", "lan")]
     model: Annotated[
-        Literal["virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet", "vmxnet3"],
+        Literal[
+            "virtio",
+            "e1000",
+            "e1000e",
+            "e1000-82544gc",
+            "e1000-82545em",
+            "rtl8139",
+            "ne2k_pci",
+            "ne2k_isa",
+            "pcnet",
+            "vmxnet3",
+            "i82551",
+            "i82557b",
+            "i82559er",
+            "tulip",
+            "usb-net",
+        ],
         key("The card that the guest sees; e1000 or rtl8139 for systems without virtio drivers."),
     ] = "virtio"
     mac: (
@@ -102,10 +140,11 @@ class Machine(Struct, forbid_unknown_fields=True, rename="kebab"):
         Annotated[
             str,
             key(
-                "What it boots: tiny (the embedded guest), or a path to a qcow2, raw, ISO or floppy image. "
-                "tiny when left out, unless there are media or a kernel.",
+                "What it boots: tiny (the embedded guest), a name that `vmlan image ls` shows, or a path to "
+                "a qcow2, raw, ISO or floppy image. tiny when left out, unless there are media or a kernel.",
                 "tiny or a path, such as debian.qcow2",
                 "tiny",
+                "debian-12",
                 "debian.qcow2",
             ),
         ]
@@ -148,17 +187,27 @@ class Machine(Struct, forbid_unknown_fields=True, rename="kebab"):
     machine: Annotated[
         str, key("QEMU's machine type.", "one word, such as pc", "pc", "q35", number=QUOTED, pattern=WORD)
     ] = "pc"
+    firmware: Annotated[
+        Literal["bios", "uefi"],
+        key("What it starts with: the PC's old BIOS (SeaBIOS), or UEFI (OVMF), with variables of its own."),
+    ] = "bios"
     floppy: (
-        Annotated[str, key("A floppy image.", "a path, such as boot.img", "boot.img", number=QUOTED)]
+        Annotated[
+            list[File] | File,
+            key("A floppy image, or a list of two; written to.", "a path, such as boot.img", "boot.img"),
+        ]
         | UnsetType
     ) = UNSET
     cdrom: (
-        Annotated[str, key("A CD or DVD image.", "a path, such as live.iso", "live.iso", number=QUOTED)]
+        Annotated[
+            list[File] | File,
+            key("A CD or DVD image, or a list of them.", "a path, such as live.iso", "live.iso"),
+        ]
         | UnsetType
     ) = UNSET
     usb: Annotated[
-        list[File],
-        key("Images of USB sticks.", "a list of paths, such as [stick.img]", ["stick.img"]),
+        list[File] | File,
+        key("Images of USB sticks; written to.", "a list of paths, such as [stick.img]", ["stick.img"]),
     ] = []
     disks: Annotated[
         list[str | Disk],

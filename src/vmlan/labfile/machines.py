@@ -11,7 +11,19 @@ from vmlan.labfile.draft import Placed, PlacedMachine
 from vmlan.labfile.located import Entry, Located, Mark, Problems
 from vmlan.labfile.section import Section, described
 from vmlan.labfile.words import plain, quote
-from vmlan.model import MIB, Accel, Disk, FileDisk, Machine, NewDisk, Nic, OverlayDisk
+from vmlan.model import (
+    MIB,
+    Accel,
+    Disk,
+    FileDisk,
+    Firmware,
+    Machine,
+    Medium,
+    Named,
+    NewDisk,
+    Nic,
+    OverlayDisk,
+)
 
 T = TypeVar("T")
 
@@ -46,8 +58,8 @@ def read_machine(name: str, entry: Entry, folder: Path, problems: Problems) -> P
 
 
 def _machine(name: str, section: Section, folder: Path, nics: tuple[Nic, ...]) -> Machine:
-    as_path = values.path(folder)
-    image: Path | Literal["tiny"] | None = section.parsed("image", values.image(folder))
+    as_medium = values.medium(folder)
+    image: Medium | Literal["tiny"] | None = section.parsed("image", values.image(folder))
     if not section.has("image"):
         image = None if any(section.has(key) for key in _MEDIA) else "tiny"
     memory = section.parsed("memory", values.size("1M"))
@@ -56,13 +68,13 @@ def _machine(name: str, section: Section, folder: Path, nics: tuple[Nic, ...]) -
         name=name,
         image=image,
         memory=fallback if memory is None else memory,
-        disks=_disks(section, as_path),
-        floppy=section.parsed("floppy", as_path),
-        cdrom=section.parsed("cdrom", as_path),
-        usb=_values(section.each("usb", as_path)),
+        disks=_disks(section, folder),
+        floppy=_values(section.each("floppy", as_medium, alone=True)),
+        cdrom=_values(section.each("cdrom", as_medium, alone=True)),
+        usb=_values(section.each("usb", as_medium, alone=True)),
         boot=_boot(section),
-        kernel=section.parsed("kernel", as_path),
-        initrd=section.parsed("initrd", as_path),
+        kernel=section.parsed("kernel", as_medium),
+        initrd=section.parsed("initrd", as_medium),
         nics=nics,
         qemu_args=_values(section.each("qemu-args", str)),
         **_given(
@@ -70,6 +82,7 @@ def _machine(name: str, section: Section, folder: Path, nics: tuple[Nic, ...]) -
             cpu=section.parsed("cpu", values.word),
             accel=section.parsed("accel", Accel),
             machine=section.parsed("machine", values.word),
+            firmware=section.parsed("firmware", Firmware),
             append=section.parsed("append", values.line),
         ),
     )
@@ -101,41 +114,67 @@ def _boot(section: Section) -> tuple[str, ...]:
 
 def _check_boot(machine: Machine, section: Section) -> None:
     """What direct boot and the boot order need to be there."""
+    if machine.firmware is Firmware.UEFI and machine.image == "tiny" and machine.kernel is None:
+        what = "the tiny guest is a kernel that is booted directly, which UEFI cannot"
+        section.problems.add(section.marks["firmware"], what, "leave firmware out, or write another image")
     if section.has("initrd") and not section.has("kernel"):
         section.problems.add(section.marks["initrd"], "an initrd is loaded with a kernel", "add kernel:")
     if section.has("append") and not section.has("kernel") and machine.image != "tiny":
         section.problems.add(section.marks["append"], "append is the command line of a kernel", "add kernel:")
 
 
-def _disks(section: Section, as_path: Callable[[str], Path]) -> tuple[Disk, ...]:
-    found = (_disk(node, as_path, section.problems) for node in section.items("disks"))
+def _disks(section: Section, folder: Path) -> tuple[Disk, ...]:
+    found = (_disk(node, folder, section.problems) for node in section.items("disks"))
     return tuple(disk for disk in found if disk is not None)
 
 
-def _disk(node: Located, as_path: Callable[[str], Path], problems: Problems) -> Disk | None:
+def _disk(node: Located, folder: Path, problems: Problems) -> Disk | None:
     if isinstance(node.value, str):
-        try:
-            return FileDisk(as_path(node.value))
-        except values.Wrong as wrong:
-            problems.add(node.at, wrong.what, wrong.hint)
-            return None
+        return _file_alone(node, node.value, values.medium(folder), problems)
     if node.entries is None:
         what = f"a disk cannot be {described(node)}"
         problems.add(node.at, what, "write {size: 8G}, {base: debian.qcow2} or a path")
         return None
     section = Section(node, shapes.Disk, problems)
-    section.only(known={"path": "'path' is not a key of a disk; write the path alone, without braces"})
+    section.only(
+        known={"path": "'path' is not a key of a disk; write the path alone, or file: with other keys"}
+    )
     size = section.parsed("size", values.size("1K"))
-    base = section.parsed("base", as_path)
-    if not section.has("size") and not section.has("base"):
-        if not node.entries:
-            problems.add(
-                node.at, "the disk has no size and no base", "write {size: 8G} or {base: debian.qcow2}"
-            )
+    base = section.parsed("base", values.medium(folder))
+    file = section.parsed("file", values.path(folder))
+    bus = _given(bus=section.get("bus"))
+    read_only = section.get("read-only") or False
+    if not any(section.has(key) for key in ("size", "base", "file")):
+        if set(node.entries) <= {"bus", "read-only"}:
+            what = "the disk has no size, no base and no file"
+            problems.add(node.at, what, "write {size: 8G}, {base: debian.qcow2} or {file: data.qcow2}")
         return None
+    if section.has("file"):
+        if section.has("size"):
+            hint = "a new disk has only a size, a file its own"
+            problems.add(section.marks["size"], "the disk has a size and a file", hint)
+        return None if file is None else FileDisk(file, read_only=read_only, base=base, **bus)
+    if read_only:
+        what = "read-only is for an image of yours, which needs file"
+        problems.add(section.marks["read-only"], what, "write file: instead, or leave it out")
     if base is not None:
-        return OverlayDisk(base, size)
-    return None if size is None or section.has("base") else NewDisk(size)
+        return OverlayDisk(base, size, **bus)
+    return None if size is None or section.has("base") else NewDisk(size, **bus)
+
+
+def _file_alone(
+    node: Located, text: str, as_medium: Callable[[str], Medium], problems: Problems
+) -> FileDisk | None:
+    try:
+        found = as_medium(text)
+    except values.Wrong as wrong:
+        problems.add(node.at, wrong.what, wrong.hint)
+        return None
+    if isinstance(found, Named):
+        what = f"{found} is an image of vmlan's, which no machine writes to"
+        problems.add(node.at, what, f"write {{base: {found}}} for a copy-on-write disk, or ./{found}")
+        return None
+    return FileDisk(found)
 
 
 def _read_nic(node: Located, problems: Problems) -> Placed[Nic] | None:

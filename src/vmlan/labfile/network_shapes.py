@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -41,28 +41,37 @@ class Bridge(Struct, tag="bridge", tag_field="kind", forbid_unknown_fields=True)
     ] = False
 
 
+_Forwards: TypeAlias = Annotated[
+    list[
+        Annotated[
+            str,
+            key(
+                "",
+                _FORWARD_TAKES,
+                number=("{0} is one port", f"it takes {_FORWARD_TAKES}"),
+                pattern=FORWARD,
+            ),
+        ]
+    ],
+    key(
+        "Ports of the real host that lead to the guest: HOSTPORT:GUESTPORT, with an address before and "
+        "/udp after if wanted. Without an address only this host itself reaches them.",
+        'a list, such as ["8080:80"]',
+        ["8080:80", "0.0.0.0:2222:22", "5353:53/udp"],
+    ),
+]
+
+
 class User(Struct, tag="user", tag_field="kind", forbid_unknown_fields=True):
     """QEMU's own user-mode stack, a separate one for each machine (10.0.2.0/24)."""
 
-    forward: Annotated[
-        list[
-            Annotated[
-                str,
-                key(
-                    "",
-                    _FORWARD_TAKES,
-                    number=("{0} is one port", f"it takes {_FORWARD_TAKES}"),
-                    pattern=FORWARD,
-                ),
-            ]
-        ],
-        key(
-            "Ports of the real host that lead to the guest: HOSTPORT:GUESTPORT, with an address before and "
-            "/udp after if wanted. Without an address only this host itself reaches them.",
-            'a list, such as ["8080:80"]',
-            ["8080:80", "0.0.0.0:2222:22", "5353:53/udp"],
-        ),
-    ] = []
+    forward: _Forwards = []
+
+
+class Hub(Struct, tag="hub", tag_field="kind", forbid_unknown_fields=True):
+    """QEMU's emulated hub with its user-mode stack on it, separate for each machine: QEMU's own default."""
+
+    forward: _Forwards = []
 
 
 class Socket(Struct, tag="socket", tag_field="kind", forbid_unknown_fields=True):
@@ -78,5 +87,6 @@ NETWORKS: dict[str, type[Struct]] = {
     "bridge": Bridge,
     "user": User,
     "socket": Socket,
+    "hub": Hub,
     "none": Nowhere,
 }

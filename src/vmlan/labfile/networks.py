@@ -7,7 +7,16 @@ from vmlan.labfile.draft import PlacedNetwork
 from vmlan.labfile.located import Entry, Problems
 from vmlan.labfile.section import Section, described, keys_of
 from vmlan.labfile.words import listed, plain, quote, suggestion
-from vmlan.model import BridgeNetwork, Forward, Network, NoNetwork, SocketNetwork, TapNetwork, UserNetwork
+from vmlan.model import (
+    BridgeNetwork,
+    Forward,
+    HubNetwork,
+    Network,
+    NoNetwork,
+    SocketNetwork,
+    TapNetwork,
+    UserNetwork,
+)
 
 RESERVED = frozenset({"lo", "eth0", "outside", "uplink", "all", "default"})
 
@@ -32,7 +41,7 @@ def read_network(name: str, entry: Entry, problems: Problems) -> PlacedNetwork |
         return None
     section = Section(node, shapes.NETWORKS[kind], problems)
     section.only(also=["kind"], known={**_LATER, **_of_other_kinds(kind)})
-    forwards = section.each("forward", values.forward) if kind == "user" else ()
+    forwards = section.each("forward", values.forward) if kind in {"user", "hub"} else ()
     network = _network(name, kind, section, tuple(forward for forward, _ in forwards))
     return PlacedNetwork(network, entry.at, section.marks, forwards)
 
@@ -46,8 +55,6 @@ def _kind(name: str, network: Entry, entry: Entry | None, problems: Problems) ->
         problems.add(entry.at, "'kind' is empty", f"write {_KINDS}")
     elif not isinstance(kind, str):
         problems.add(at, f"a kind cannot be {described(entry.value)}", f"it takes {_KINDS}")
-    elif kind == "hub":
-        problems.add(at, "kind hub is not in this version", "kind bridge connects machines with each other")
     elif kind not in shapes.NETWORKS:
         problems.add(at, f"unknown kind {quote(kind)}", suggestion(kind, shapes.NETWORKS))
     else:
@@ -65,6 +72,8 @@ def _network(name: str, kind: str, section: Section, forwards: tuple[Forward, ..
         return bridge
     if kind == "user":
         return UserNetwork(name, forwards)
+    if kind == "hub":
+        return HubNetwork(name, forwards)
     return SocketNetwork(name) if kind == "socket" else NoNetwork(name)
 
 

@@ -10,7 +10,7 @@ from vmlan.labfile.draft import Draft, Placed
 from vmlan.labfile.located import Entry, Located, Problems
 from vmlan.labfile.section import Section, described
 from vmlan.labfile.words import nearest, quote
-from vmlan.model import HOST_SIDE, HostSide, Lab, PingCheck, Uplink
+from vmlan.model import HOST_SIDE, Check, HostSide, Lab, PingCheck, ScreenCheck, Uplink
 
 #: Top-level keys that begin so are the user's own: a place for anchors.
 OWN_KEYS = "x-"
@@ -18,7 +18,7 @@ OWN_KEYS = "x-"
 _EXAMPLE = "such as machines: {vm1: {image: tiny}}"
 
 _LATER_CHECKS = {
-    key: f"'{key}' is not in this version; a check is ping: with from:, expect:, via: and hint:"
+    key: f"'{key}' is not in this version; a check is ping: with from:, expect: and via:, or screen: with on:"
     for key in ("seen-on", "not-seen-on", "reason", "tcp", "arp", "dns", "within")
 }
 
@@ -49,6 +49,7 @@ def read(root: Located, folder: Path, problems: Problems) -> Draft | None:
         lab=Lab(
             name=top.parsed("name", values.lab_name) or values.name_of(folder),
             folder=folder,
+            qemu=top.parsed("qemu", values.program(folder)),
             machines=tuple(machine.value for machine in placed_machines),
             networks=tuple(network.value for network in placed_networks),
             host=_host(top),
@@ -123,12 +124,15 @@ def _uplink(section: Section) -> Uplink | None:
     return None
 
 
-def _check(node: Located, problems: Problems) -> Placed[PingCheck] | None:
+def _check(node: Located, problems: Problems) -> Placed[Check] | None:
     if node.entries is None:
         problems.add(node.at, f"a check cannot be {described(node)}", "write {ping: vm2, from: vm1}")
         return None
     section = Section(node, shapes.Check, problems)
     section.only(known=_LATER_CHECKS)
+    if section.has("screen") or (section.has("on") and not section.has("ping")):
+        return _screen_check(section)
+    _misplaced(section, "ping", ("on",))
     target, source = section.get("ping"), section.get("from")
     if not section.has("ping") and not any(key in node.entries for key in _LATER_CHECKS):
         problems.add(node.at, "the check does not say whom to ping", "add ping: with a machine or an address")
@@ -142,3 +146,31 @@ def _check(node: Located, problems: Problems) -> Placed[PingCheck] | None:
         hint=section.get("hint") or "",
     )
     return Placed(check, node.at, section.marks)
+
+
+def _screen_check(section: Section) -> Placed[Check] | None:
+    _misplaced(section, "screen", ("ping", "from", "expect", "via"))
+    text, on = section.parsed("screen", _words), section.get("on")
+    for key, what, hint in (
+        ("screen", "the check does not say what to look for", "add screen: with words of one line"),
+        ("on", "the check does not say whose screen", "add on: with a machine's name"),
+    ):
+        if not section.has(key):
+            section.problems.add(section.at, what, hint)
+    if text is None or on is None:
+        return None
+    return Placed(ScreenCheck(text, on, section.get("hint") or ""), section.at, section.marks)
+
+
+def _words(text: str) -> str:
+    if not text.strip():
+        raise values.Wrong("there is nothing to look for", "write words that the screen shows")
+    return values.line(text)
+
+
+def _misplaced(section: Section, kind: str, keys: tuple[str, ...]) -> None:
+    """Note keys that belong to the other kind of check."""
+    for key in keys:
+        if section.has(key):
+            what = f"{quote(key)} does not go with {kind}:"
+            section.problems.add(section.marks[key], what, "write two checks, or leave it out")

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from vmlan.labfile.reader import OWN_KEYS
-from vmlan.labfile.shapes import NETWORKS, Disk, LabFile
+from vmlan.labfile.shapes import NETWORKS, Check, Disk, LabFile
 
 _KIND = "What the network is made of."
 
@@ -26,6 +26,7 @@ def json_schema() -> dict[str, Any]:
         # The key that tells the kinds apart is none of the shapes' fields, so it has no words yet.
         definitions[shape.__name__]["properties"]["kind"]["description"] = _KIND
     definitions[Disk.__name__]["minProperties"] = 1
+    definitions[Check.__name__]["oneOf"] = [{"required": ["ping"]}, {"required": ["screen", "on"]}]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **root,

@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 from vmlan.labfile.describe import LAB_NAME, QUOTED, Name, key
 from vmlan.labfile.machine_shapes import Disk, Machine, Nic
-from vmlan.labfile.network_shapes import NETWORKS, Bridge, Nowhere, Socket, Tap, User
+from vmlan.labfile.network_shapes import NETWORKS, Bridge, Hub, Nowhere, Socket, Tap, User
 
 __all__ = ["NETWORKS", "Check", "Disk", "Host", "LabFile", "Machine", "Nic"]
 
@@ -41,17 +41,20 @@ class Host(Struct, forbid_unknown_fields=True):
 
 
 class Check(Struct, forbid_unknown_fields=True):
-    """What the lab must do: one side pings another, and reaches it or not."""
+    """What the lab must do: one side pings another, and reaches it or not; or a machine shows a text."""
 
-    ping: Annotated[
-        str,
-        key(
-            "Whom to ping: a machine, host, or an address.",
-            "a machine's name, host or an address",
-            "vm2",
-            "10.1.1.1",
-        ),
-    ]
+    ping: (
+        Annotated[
+            str,
+            key(
+                "Whom to ping: a machine, host, or an address.",
+                "a machine's name, host or an address",
+                "vm2",
+                "10.1.1.1",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     from_: Annotated[
         str, key("Who pings: a machine, or host (the lab's host side).", "a machine's name or host", "vm1")
     ] = field(default="host", name="from")
@@ -65,6 +68,22 @@ class Check(Struct, forbid_unknown_fields=True):
                 "lan",
             ),
         ]
+        | UnsetType
+    ) = UNSET
+    screen: (
+        Annotated[
+            str,
+            key(
+                "What a machine must show, on its screen (in a text mode) or its serial console.",
+                "words of one line, such as login:",
+                "login:",
+                number=QUOTED,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    on: (
+        Annotated[str, key("The machine that must show it; with `screen`.", "a machine's name", "vm1")]
         | UnsetType
     ) = UNSET
     hint: Annotated[
@@ -99,9 +118,22 @@ class LabFile(Struct, forbid_unknown_fields=True):
         ]
         | UnsetType
     ) = UNSET
+    qemu: (
+        Annotated[
+            str,
+            key(
+                "The QEMU to use: a program's name or its path. The installed one when left out; the "
+                "variable VMLAN_QEMU goes before both.",
+                "a program, such as /opt/qemu/bin/qemu-system-x86_64",
+                "/opt/qemu/bin/qemu-system-x86_64",
+                number=QUOTED,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     host: Annotated[Host | None, key("The lab's host side.", "keys such as {uplink: internet}")] = None
     networks: Annotated[
-        dict[Name, Tap | Bridge | User | Socket | Nowhere] | None,
+        dict[Name, Tap | Bridge | User | Socket | Hub | Nowhere] | None,
         key("The networks by name.", "networks by name, such as {wire: {kind: tap}}"),
     ] = None
     checks: Annotated[

@@ -8,8 +8,9 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Literal
 
+from vmlan.catalogue import CATALOGUE
 from vmlan.labfile.words import nearest, plain, quote
-from vmlan.model import Forward
+from vmlan.model import Forward, Medium, Named
 
 #: Units count in 1024, as QEMU's do.
 UNITS = {"B": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
@@ -227,19 +228,43 @@ def path(folder: Path) -> Callable[[str], Path]:
     return parse
 
 
-def image(folder: Path) -> Callable[[str], Path | Literal["tiny"]]:
-    """A parser of what a machine boots: `tiny`, or a path (with a dot, a slash or `~` in it)."""
+def medium(folder: Path) -> Callable[[str], Medium]:
+    """A parser of what a machine is given: an image's name in the catalogue, or a path."""
     as_path = path(folder)
 
-    def parse(text: str) -> Path | Literal["tiny"]:
+    def parse(text: str) -> Medium:
+        return Named(text) if text in CATALOGUE else as_path(text)
+
+    return parse
+
+
+def image(folder: Path) -> Callable[[str], Medium | Literal["tiny"]]:
+    """A parser of what a machine boots: `tiny`, an image's name, or a path (with a dot, a slash or `~`)."""
+    as_medium = medium(folder)
+
+    def parse(text: str) -> Medium | Literal["tiny"]:
         if text == "tiny":
             return "tiny"
-        if text and not re.search(r"[./~]", text):
-            near = nearest(text, ["tiny"])
+        if text and text not in CATALOGUE and not re.search(r"[./~]", text):
+            near = nearest(text, ["tiny", *CATALOGUE])
             raise Wrong(
                 f"{quote(text)} is not a known image",
-                f"did you mean '{near}'?" if near else f"'tiny', or a path (./{plain(text)})",
+                f"did you mean '{near}'?"
+                if near
+                else f"'tiny', a name that `vmlan image ls` shows, or a path (./{plain(text)})",
             )
-        return as_path(text)
+        return as_medium(text)
+
+    return parse
+
+
+def program(folder: Path) -> Callable[[str], str]:
+    """A parser of programs: a name that is looked for on PATH, or a path."""
+    as_path = path(folder)
+
+    def parse(text: str) -> str:
+        if re.search(r"[/~]", text) or not text:
+            return str(as_path(text))
+        return word(text)
 
     return parse

@@ -1,4 +1,4 @@
-"""Running a lab's checks: who is to reach whom, what was tried, and what came of it."""
+"""Running a lab's checks: who reaches whom, and what a machine shows: what was tried, what came of it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Literal
 
-from vmlan.errors import NotRunning, VmlanError
+from vmlan.errors import NotRunning, RequestError, VmlanError
 from vmlan.guest.agent import Agent
 from vmlan.host import enter
-from vmlan.model import HOST_SIDE, Check, Lab, PingCheck
+from vmlan.model import HOST_SIDE, Check, Lab, PingCheck, ScreenCheck
+from vmlan.observe import screen, wait
 from vmlan.plan import topology as topo
 from vmlan.plan.layout import Layout
 from vmlan.plan.topology import Topology
 
 #: How long something that is to be reachable may take to become so (seconds).
 PATIENCE = 6.0
+
+#: How long a machine may take to show what it is to show: booting counts (seconds).
+SCREEN_PATIENCE = 120.0
 
 #: How many probes must stay unanswered, and how long each is waited for, before we say "unreachable".
 PROBES, PROBE_WAIT = 2, 1
@@ -39,16 +43,64 @@ class Finding:
 
     check: Check
     passed: bool
-    outcome: Literal["reachable", "unreachable", "not tried"]
+    outcome: Literal["reachable", "unreachable", "shown", "not shown", "not tried"]
     attempts: tuple[Attempt, ...]
-    why: str = ""  #: where nothing could be tried: what was in the way
+    why: str = ""  #: what a screen showed; or, where nothing could be tried, what was in the way
 
 
 def run_checks(lab: Lab, layout: Layout, checks: tuple[Check, ...]) -> Iterator[Finding]:
     """Run checks one after the other, and tell each result as it comes."""
     links = topo.survey(lab)
     for check in checks:
-        yield ping(check, lab, layout, links)
+        if isinstance(check, ScreenCheck):
+            yield shows(check, lab, layout)
+        else:
+            yield ping(check, lab, layout, links)
+
+
+def shows(check: ScreenCheck, lab: Lab, layout: Layout) -> Finding:
+    """Look at a machine's screen and serial console until the text is there, or patience ends."""
+    deadline = time.monotonic() + SCREEN_PATIENCE
+    while True:
+        try:
+            _must_run(check.on, lab, layout)
+            seen = _seen(check, layout)
+            if seen:
+                return Finding(check, True, "shown", (), seen)
+            if time.monotonic() > deadline:
+                return Finding(check, False, "not shown", (), _shown_instead(check, layout))
+        except VmlanError as error:
+            return Finding(check, False, "not tried", (), error.what)
+        time.sleep(wait.SCREEN_PAUSE)
+
+
+def _seen(check: ScreenCheck, layout: Layout) -> str | None:
+    files = layout.machine(check.on)
+    line = wait.serial_line(files, check.text)
+    if line is not None:
+        return f"serial console: {line}"
+    try:
+        line = screen.line_with(check.text, check.on, files)
+    except NotRunning:
+        raise
+    except RequestError:  # it has no screen, so its serial console must do
+        return None
+    return f"screen: {line}" if line is not None else None
+
+
+def _shown_instead(check: ScreenCheck, layout: Layout) -> str:
+    """What the machine shows now, in a line."""
+    waited = f"not within {SCREEN_PATIENCE:g} s"
+    try:
+        now = screen.take(check.on, layout.machine(check.on))
+    except NotRunning:
+        raise
+    except RequestError as error:
+        return f"{waited}; {error.what}, and its serial console did not show it"
+    if now.text is None:
+        return f"{waited}; {now.why_no_text}"
+    last = next((row.strip() for row in reversed(now.text.rows) if row), "")
+    return f"{waited}; the last line of the screen is: {last}" if last else f"{waited}; the screen is empty"
 
 
 def ping(check: PingCheck, lab: Lab, layout: Layout, links: Topology) -> Finding:

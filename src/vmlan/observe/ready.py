@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vmlan.catalogue import CATALOGUE
 from vmlan.errors import GuestError, Timeout
 from vmlan.guest.agent import Agent, AgentSilent, GuestNic
 from vmlan.host import messages
-from vmlan.model import Machine, UserNetwork
+from vmlan.model import HubNetwork, Machine, Named, OverlayDisk, UserNetwork
 from vmlan.plan.layout import MachineFiles
 from vmlan.plan.topology import Link
 
@@ -28,7 +29,11 @@ class Ready:
 
 def has_agent(machine: Machine) -> bool:
     """Whether we know that the guest brings an agent: then `up` waits for it."""
-    return machine.image == "tiny"
+    if machine.image == "tiny":
+        return True
+    bases = [disk.base for disk in machine.disks[:1] if isinstance(disk, OverlayDisk)]
+    first = machine.image or (bases[0] if bases else None)
+    return isinstance(first, Named) and CATALOGUE[first.name].agent and machine.kernel is None
 
 
 def wait_ready(
@@ -53,7 +58,9 @@ def wait_ready(
             hint=f"vmlan console {machine.name} shows what it is doing; its log: {files.serial_log}",
         ) from None
     with agent:
-        expected = [link for link in links if link.address or isinstance(link.network, UserNetwork)]
+        expected = [
+            link for link in links if link.address or isinstance(link.network, UserNetwork | HubNetwork)
+        ]
         if expected:
             progress("waits for " + ("its address" if len(expected) == 1 else "its addresses"))
         while missing := _missing(expected, nics := agent.nics()):

@@ -1,4 +1,4 @@
-"""Waiting for something of one machine: its agent, an address, an open port, words on its console."""
+"""Waiting for something of one machine: its agent, an address, an open port, words that it shows."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ from typing import Literal
 from vmlan.errors import NotRunning, RequestError, Timeout
 from vmlan.guest.agent import Agent
 from vmlan.host import enter
-from vmlan.model import Lab, UserNetwork
-from vmlan.observe import ready
+from vmlan.model import HubNetwork, Lab, UserNetwork
+from vmlan.observe import ready, screen
 from vmlan.plan import topology as topo
-from vmlan.plan.layout import Layout
+from vmlan.plan.layout import Layout, MachineFiles
 
-#: How often a condition is looked at again (seconds).
-PAUSE = 0.1
+#: How often a condition is looked at again (seconds); a screen less often, as a look takes longer.
+PAUSE, SCREEN_PAUSE = 0.1, 0.5
+
+
+#: What a terminal does not show (ECMA-48, VT100): the cursor being put somewhere; colours, character
+#: sets, control characters.
+_MOVES = re.compile(r"\x1b\[[0-9;]*[Hf]")
+_UNSEEN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][0-9A-B]|\x1b[78=>DEM]|[\x00-\x08\x0e-\x1a]")
 
 
 @dataclass(frozen=True)
 class Condition:
     """What to wait for; `value` is the port's number, or the text."""
 
-    kind: Literal["agent", "address", "port", "text"]
+    kind: Literal["agent", "address", "port", "text", "screen"]
     value: str = ""
 
 
@@ -40,7 +46,11 @@ def parse(text: str) -> Condition:
         return Condition("port", value)
     if kind == "text" and value:
         return Condition("text", value)
-    raise RequestError(f"'{text}' is no condition", hint="agent, address, port:80, or text:login")
+    if kind == "screen" and value:
+        return Condition("screen", value)
+    raise RequestError(
+        f"'{text}' is no condition", hint="agent, address, port:80, text:login or screen:login"
+    )
 
 
 def wait(condition: Condition, lab: Lab, machine: str, layout: Layout, timeout: float) -> str:
@@ -58,6 +68,7 @@ def wait(condition: Condition, lab: Lab, machine: str, layout: Layout, timeout: 
         "address": lambda: _address(lab, machine, layout, deadline),
         "port": lambda: _port(lab, machine, layout, int(condition.value)),
         "text": lambda: _text(machine, layout, condition.value),
+        "screen": lambda: _screen(machine, layout, condition.value),
     }
     while True:
         evidence = looks[condition.kind]()
@@ -65,10 +76,11 @@ def wait(condition: Condition, lab: Lab, machine: str, layout: Layout, timeout: 
             return evidence
         if time.monotonic() > deadline:
             what = f"{condition.kind}{':' if condition.value else ''}{condition.value}"
+            look = "screen" if condition.kind == "screen" else "console"
             raise Timeout(
-                f"machine {machine}: no {what} within {timeout:g} s", hint=f"vmlan console {machine}"
+                f"machine {machine}: no {what} within {timeout:g} s", hint=f"vmlan {look} {machine}"
             )
-        time.sleep(PAUSE)
+        time.sleep(SCREEN_PAUSE if condition.kind == "screen" else PAUSE)
 
 
 def _agent(machine: str, layout: Layout, deadline: float) -> str | None:
@@ -90,14 +102,26 @@ def _address(lab: Lab, machine: str, layout: Layout, deadline: float) -> str | N
 
 
 def _text(machine: str, layout: Layout, text: str) -> str | None:
-    """Words on the serial console, since the machine was started; escape sequences do not count."""
+    line = serial_line(layout.machine(machine), text)
+    return f"{machine}: {line}" if line is not None else None
+
+
+def serial_line(files: MachineFiles, text: str) -> str | None:
+    """The line on the serial console with these words, since the machine was started.
+
+    A program that draws (an installer's dialog) moves the cursor: what it then writes is a line of its own.
+    """
     try:
-        said = layout.machine(machine).serial_log.read_text(errors="replace")
+        said = files.serial_log.read_text(errors="replace")
     except FileNotFoundError:
         return None
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
-    line = next((line for line in plain.splitlines() if text in line), None)
-    return f"{machine}: {line.strip()}" if line is not None else None
+    plain = _UNSEEN.sub("", _MOVES.sub("\n", said))
+    return next((line.strip() for line in plain.splitlines() if text in line), None)
+
+
+def _screen(machine: str, layout: Layout, text: str) -> str | None:
+    line = screen.line_with(text, machine, layout.machine(machine))
+    return f"{machine}: {line}" if line is not None else None
 
 
 #: Tries one TCP connection, from the host side; run there by this interpreter, without any of our modules.
@@ -126,7 +150,7 @@ def _port(lab: Lab, machine: str, layout: Layout, port: int) -> str | None:
 def _ways_to(lab: Lab, machine: str, layout: Layout, port: int) -> list[tuple[str, int]]:
     ways: list[tuple[str, int]] = []
     for link in topo.survey(lab).of(machine):
-        if isinstance(link.network, UserNetwork):
+        if isinstance(link.network, UserNetwork | HubNetwork):
             forwards = (
                 each for each in link.network.forward if each.protocol == "tcp" and each.guest_port == port
             )

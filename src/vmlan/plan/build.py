@@ -54,7 +54,7 @@ def _steps(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[Step]:
     for machine in lab.machines:
         yield from machines.files(lab, machine, links, facts)
     for machine in lab.machines:
-        yield machines.start(machine, links, facts)
+        yield machines.start(lab, machine, links, facts)
     yield from _publish(lab, facts)
 
 

@@ -57,6 +57,11 @@ class MachineFiles:
         """What QEMU itself said."""
         return self.run / "qemu.log"
 
+    @property
+    def variables(self) -> Path:
+        """The variables of the machine's UEFI, kept like its disks."""
+        return self.state / "uefi.qcow2"
+
     def disk(self, index: int) -> Path:
         """The disk that we made for the machine's n-th `disks` entry."""
         return self.state / f"disk{index}.qcow2"

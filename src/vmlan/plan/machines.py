@@ -4,37 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 from vmlan.errors import RequestError
-from vmlan.model import (
-    Accel,
-    Disk,
-    FileDisk,
-    Lab,
-    Machine,
-    NewDisk,
-    NoNetwork,
-    OverlayDisk,
-    SocketNetwork,
-    UserNetwork,
-)
-from vmlan.plan import tiny_cmdline
-from vmlan.plan.facts import Facts, ImageFacts
+from vmlan.model import Accel, FileDisk, Firmware, Lab, Machine, NewDisk, OverlayDisk
+from vmlan.plan.facts import Facts
+from vmlan.plan.hardware import accelerator, all_disks, features_of, hardware, image_facts
 from vmlan.plan.layout import SOCKET_PATH_MAX, process_name
 from vmlan.plan.steps import Command, MakeFolder, Run, Space, Start, Step, WriteFile
-from vmlan.plan.topology import Link, Topology, domain
+from vmlan.plan.topology import Topology, domain
 from vmlan.qemu import cmdline, features
-from vmlan.qemu.cmdline import Drive, Hardware, Netdev
-
-_MULTICAST_GROUP = "230.0.0.1"
 
 
 def files(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Iterator[Step]:
     """A machine's folders and disks, and its entries in the networks' books."""
     where = facts.layout.machine(machine.name)
     yield MakeFolder(f"machine-folder {machine.name}", f"{machine.name}'s sockets and logs", where.run)
-    if _made(machine, facts):
+    if _made(machine, facts) or machine.firmware is Firmware.UEFI:
         yield MakeFolder(
             f"state {machine.name}",
             f"{machine.name}'s disks, kept until `down --disks`",
@@ -43,6 +28,8 @@ def files(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Iterator
         )
     for index, disk in _made(machine, facts):
         yield _make_disk(machine, index, disk, facts)
+    if machine.firmware is Firmware.UEFI:
+        yield _make_variables(machine, facts)
     names = [
         f"{link.address.ip} {machine.name} {machine.name}.{domain(lab)}"
         for link in links.of(machine.name)
@@ -65,15 +52,16 @@ def files(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Iterator
             )
 
 
-def start(machine: Machine, links: Topology, facts: Facts) -> Step:
+def start(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Step:
     """The machine itself."""
     where = facts.layout.machine(machine.name)
     for path in (where.qmp, where.agent, where.serial, facts.layout.keeper):
         _fits(machine, path)
     needed = hardware(machine, links.of(machine.name), facts)
-    features.machine_type(facts.qemu, machine.machine)
-    features.require(facts.qemu, _features(needed))
+    features.require(facts.qemu, features_of(needed))
     argv = cmdline.command(facts.qemu.path, needed)
+    if machine.qemu_args:  # they may name files, which are then the lab's own
+        argv = ("env", f"--chdir={lab.folder}", *argv)
     nics = (
         ", ".join(f"{link.nic.model} on {link.network.name}" for link in links.of(machine.name)) or "no NIC"
     )
@@ -99,6 +87,10 @@ def notes(lab: Lab, facts: Facts) -> Iterator[str]:
         yield f"{_and(emulated, lab)} on emulation: {accelerator(emulated[0], facts)[1]}"
     if hosts := [machine.name for machine in emulated if machine.cpu == "host"]:
         yield f"cpu: host needs KVM; {', '.join(hosts)} will have 'max', the richest that is emulated"
+    for asked in dict.fromkeys(machine.machine for machine in lab.machines):
+        if (given := features.machine_type(facts.qemu, asked)) != asked:
+            names = ", ".join(machine.name for machine in lab.machines if machine.machine == asked)
+            yield f"QEMU {facts.qemu.full_version} has no machine type {asked}; {names} will have {given}"
 
 
 def _and(some: list[Machine], lab: Lab) -> str:
@@ -111,71 +103,17 @@ def _and(some: list[Machine], lab: Lab) -> str:
     )
 
 
-def accelerator(machine: Machine, facts: Facts) -> tuple[Literal["kvm", "tcg"], str]:
-    """Which accelerator a machine gets, and why. KVM that is asked for but does not work is emulation."""
-    if machine.accel is Accel.TCG:
-        return "tcg", "asked for"
-    return ("kvm" if facts.kvm.works else "tcg"), facts.kvm.reason
-
-
-def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardware:
-    """Decide everything about a machine that its file leaves open."""
-    where = facts.layout.machine(machine.name)
-    accel, _ = accelerator(machine, facts)
-    kernel, initrd, append = machine.kernel, machine.initrd, machine.append
-    if machine.image == "tiny" and kernel is None:
-        assert facts.tiny is not None, "facts: tiny is needed and was not gathered"
-        kernel, initrd = facts.tiny.kernel, facts.tiny.initrd
-        static = [
-            (link.mac, str(link.address), str(link.gateway) if link.gateway else None)
-            for link in links
-            if link.nic.address is not None
-        ]
-        append = tiny_cmdline.append(machine.name, static, machine.append)
-    return Hardware(
-        machine=machine,
-        accel=accel,
-        cpu="max" if machine.cpu == "host" and accel == "tcg" else machine.cpu,
-        drives=tuple(drives(machine, facts)),
-        netdevs=tuple(_netdev(link, facts) for link in links),
-        qmp=where.qmp,
-        agent=where.agent,
-        serial=where.serial,
-        serial_log=where.serial_log,
-        kernel=kernel,
-        initrd=initrd,
-        append=append,
-        screen=machine.image != "tiny",
+def _make_variables(machine: Machine, facts: Facts) -> Step:
+    """A qcow2, so that a running machine's state can be saved in it (QEMU, `savevm`)."""
+    uefi, path = facts.uefi, facts.layout.machine(machine.name).variables
+    assert uefi is not None, "facts: uefi is needed and was not gathered"
+    convert = ("qemu-img", "convert", "-f", uefi.variables_format, "-O", "qcow2")
+    return Run(
+        f"uefi {machine.name}",
+        f"{machine.name}'s own UEFI variables (its boot order, its keys)",
+        Command((*convert, str(uefi.variables), str(path)), space=Space.HERE),
+        creates=path,
     )
-
-
-def drives(machine: Machine, facts: Facts) -> Iterator[Drive]:
-    """Every medium of a machine. Its image comes first; what is written goes to a copy-on-write disk."""
-    where = facts.layout.machine(machine.name)
-    for index, disk in all_disks(machine, facts):
-        if isinstance(disk, FileDisk):
-            yield Drive("disk", disk.path, _image(facts, disk.path).format, index)
-        else:
-            yield Drive("disk", where.disk(index), "qcow2", index)
-    image = machine.image if isinstance(machine.image, Path) else None
-    medium = _image(facts, image).medium if image else "disk"
-    cdroms = [path for path in (image if medium == "cdrom" else None, machine.cdrom) if path]
-    floppies = [path for path in (image if medium == "floppy" else None, machine.floppy) if path]
-    for number, path in enumerate(cdroms):
-        yield Drive("cdrom", path, _image(facts, path).format, number)
-    for number, path in enumerate(floppies):
-        # A floppy given as `image:` is not written, like any image; one given as `floppy:` is.
-        yield Drive("floppy", path, _image(facts, path).format, number, read_only=path == image)
-    for number, path in enumerate(machine.usb):
-        yield Drive("usb", path, _image(facts, path).format, number)
-
-
-def all_disks(machine: Machine, facts: Facts) -> tuple[tuple[int, Disk], ...]:
-    """A machine's disks, numbered; a disk image given as `image:` is the base of the first."""
-    disks = machine.disks
-    if isinstance(machine.image, Path) and _image(facts, machine.image).medium == "disk":
-        disks = (OverlayDisk(machine.image), *disks)
-    return tuple(enumerate(disks))
 
 
 def _made(machine: Machine, facts: Facts) -> list[tuple[int, NewDisk | OverlayDisk]]:
@@ -187,67 +125,21 @@ def _make_disk(machine: Machine, index: int, disk: NewDisk | OverlayDisk, facts:
     path = facts.layout.machine(machine.name).disk(index)
     argv: tuple[str, ...] = ("qemu-img", "create", "-q", "-f", "qcow2")
     if isinstance(disk, OverlayDisk):
-        argv += ("-b", str(disk.base), "-F", _image(facts, disk.base).format)
-        reason = f"{machine.name}'s disk {index}: its own writes, over {disk.base.name}, which stays as it is"
+        base = image_facts(facts, disk.base)
+        argv += ("-b", str(base.path), "-F", base.format)
+        reason = f"{machine.name}'s disk {index}: its own writes, over {base.path.name}, which stays as it is"
     else:
         reason = f"{machine.name}'s disk {index}: empty, and as large as it is written"
     argv += (str(path), *((str(disk.size),) if disk.size else ()))
     return Run(f"disk {machine.name}.{index}", reason, Command(argv, space=Space.HERE), creates=path)
 
 
-def _image(facts: Facts, path: Path) -> ImageFacts:
-    return facts.images[path]
-
-
-def _netdev(link: Link, facts: Facts) -> Netdev:
-    """A link as QEMU's backend. The interfaces are made by `ip`, so no script of QEMU's ever runs."""
-    network = link.network
-    if isinstance(network, UserNetwork):
-        forwards = "".join(
-            f",hostfwd={forward.protocol}:127.0.0.1:{forward.host_port}-:{forward.guest_port}"
-            for forward in network.forward
-        )
-        backend = f"user{forwards}"
-    elif isinstance(network, SocketNetwork):
-        backend = _socket(link.ports)
-    elif isinstance(network, NoNetwork):
-        backend = f"hubport,hubid={link.index}"
-    else:
-        backend = f"tap,ifname={link.interface},script=no,downscript=no"
-    return Netdev(backend, features.nic_device(facts.qemu, link.nic.model), link.mac, link.index)
-
-
-#: What each kind of drive needs of QEMU.
-_DRIVE_DEVICES = {
-    "disk": ("virtio-blk-pci",),
-    "cdrom": ("ide-cd",),
-    "floppy": ("isa-fdc", "floppy"),
-    "usb": ("usb-storage",),
-}
-
-
-def _features(hardware: Hardware) -> Iterator[str]:
-    """The features (`qemu.features`) that a machine's command line relies on."""
-    yield from ("device virtio-serial-pci", "device virtserialport", "device virtio-rng-pci")
-    for netdev in hardware.netdevs:
-        yield f"backend {netdev.backend.partition(',')[0]}"
-    for drive in hardware.drives:
-        yield from (f"device {device}" for device in _DRIVE_DEVICES[drive.kind])
-
-
-def _socket(ports: tuple[int, ...]) -> str:
-    if len(ports) == 1:
-        return f"socket,mcast={_MULTICAST_GROUP}:{ports[0]},localaddr=127.0.0.1"
-    mine, theirs = ports
-    return f"socket,udp=127.0.0.1:{theirs},localaddr=127.0.0.1:{mine}"
-
-
 def _runs(machine: Machine) -> str:
     if machine.image == "tiny":
         return "the embedded guest"
     if machine.kernel:
-        return f"the kernel {machine.kernel.name}"
-    return machine.image.name if isinstance(machine.image, Path) else "what its disks and media hold"
+        return f"the kernel {Path(str(machine.kernel)).name}"
+    return machine.image.name if machine.image is not None else "what its disks and media hold"
 
 
 def _fits(machine: Machine, socket: Path) -> None:

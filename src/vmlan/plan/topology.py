@@ -14,6 +14,7 @@ from vmlan.errors import RequestError
 from vmlan.model import (
     BridgeNetwork,
     Forward,
+    HubNetwork,
     Lab,
     Machine,
     Network,
@@ -50,6 +51,8 @@ class Link:
     address: IPv4Interface | None  #: what it will have, if that is ours to say
     gateway: IPv4Address | None
     ports: tuple[int, ...] = ()  #: `socket`: (own UDP port, peer's), or (group's port,)
+    hub: int = 0  #: `hub`, `none`: the number of its hub within the machine
+    first_on_hub: bool = True  #: whether it is the machine's first NIC on that network
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def published(lab: Lab) -> tuple[Forward, ...]:
     return tuple(
         forward
         for network in lab.networks
-        if isinstance(network, UserNetwork)
+        if isinstance(network, UserNetwork | HubNetwork)
         for forward in network.forward
         if lab.nics_on(network.name)
     )
@@ -99,6 +102,7 @@ def survey(lab: Lab) -> Topology:
             if network is None:
                 raise RequestError(f"machine {machine.name}: there is no network '{nic.network}'")
             address, gateway = nic.address, nic.gateway
+            first = next(number for number, each in enumerate(machine.nics) if each.network == nic.network)
             if (
                 address is None
                 and network.name in waiting
@@ -118,6 +122,8 @@ def survey(lab: Lab) -> Topology:
                     address=address,
                     gateway=gateway,
                     ports=_ports(lab, machine, index, network),
+                    hub=first if isinstance(network, HubNetwork) else index,
+                    first_on_hub=first == index,
                 )
             )
     topology = Topology(tuple(links), leases)

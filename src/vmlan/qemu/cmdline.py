@@ -12,33 +12,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vmlan.model import MIB, Machine
+from vmlan.errors import RequestError
+from vmlan.model import MIB, Bus, Machine
 
 
 @dataclass(frozen=True)
 class Drive:
-    """A medium of a machine; `index` counts within its kind."""
+    """A medium of a machine; `index` counts within its kind.
+
+    `backing`: the formats of the images that it is over, nearest first.
+    """
 
     kind: Literal["disk", "cdrom", "floppy", "usb"]
     path: Path
     format: str
     index: int = 0
     read_only: bool = False
+    bus: Bus = "virtio"  #: a disk's
+    backing: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
-        """The drive's and its device's id."""
+        """The drive's id; its device's is `dev-` and this."""
         return f"{self.kind}{self.index}"
 
 
 @dataclass(frozen=True)
 class Netdev:
-    """A NIC's backend: QEMU's words for it (without the id), and QEMU's device for the NIC itself."""
+    """A NIC's backend: QEMU's words for it (without the id), and QEMU's device for the NIC itself.
+
+    `behind`: other backends that this one needs, each whole, with its id.
+    """
 
     backend: str
     device: str
     mac: str
     index: int
+    behind: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -47,10 +57,20 @@ class Netdev:
 
 
 @dataclass(frozen=True)
+class Flash:
+    """A flash chip of the machine: UEFI's program (`read_only`), or the variables that it keeps."""
+
+    path: Path
+    format: str
+    read_only: bool
+
+
+@dataclass(frozen=True)
 class Hardware:
     """Everything of a machine, decided: what is left is to write it down."""
 
     machine: Machine
+    type: str  #: the machine type
     accel: Literal["kvm", "tcg"]
     cpu: str
     drives: tuple[Drive, ...]
@@ -62,6 +82,7 @@ class Hardware:
     kernel: Path | None = None
     initrd: Path | None = None
     append: str = ""
+    firmware: tuple[Flash, ...] = ()
     screen: bool = True
 
 
@@ -84,12 +105,13 @@ def command(binary: Path, hardware: Hardware) -> tuple[str, ...]:
     return (
         str(binary),
         *("-name", machine.name, "-nodefaults", "-no-user-config"),
-        *("-machine", f"{quote(machine.machine)},accel={hardware.accel}", "-cpu", hardware.cpu),
+        *("-machine", f"{quote(hardware.type)},accel={hardware.accel}", "-cpu", hardware.cpu),
         *("-m", size(machine.memory), "-smp", str(machine.cpus)),
         *("-display", "none", *(("-vga", "std") if hardware.screen else ())),
         *_control(hardware),
+        *_firmware(hardware),
         *_boot(hardware),
-        *(word for drive in hardware.drives for word in _drive(hardware, drive)),
+        *_drives(hardware),
         *(word for netdev in hardware.netdevs for word in _nic(hardware, netdev)),
         *machine.qemu_args,
     )
@@ -109,6 +131,16 @@ def _control(hardware: Hardware) -> Iterator[str]:
     yield from ("-device", "virtio-rng-pci")
 
 
+def _firmware(hardware: Hardware) -> Iterator[str]:
+    """Flash chips, in the order in which they are mapped; without any the machine has its own BIOS."""
+    for unit, flash in enumerate(hardware.firmware):
+        only = ",readonly=on" if flash.read_only else ""
+        yield from (
+            "-drive",
+            f"if=pflash,unit={unit},format={flash.format}{only},file={quote(flash.path)}",
+        )
+
+
 def _boot(hardware: Hardware) -> Iterator[str]:
     """A kernel to boot directly. Its options take their argument as it is, commas and all."""
     if hardware.kernel:
@@ -126,38 +158,114 @@ def _bootindex(hardware: Hardware, medium: str, index: int) -> str:
     return f",bootindex={hardware.machine.boot.index(medium) * 100 + index}"
 
 
-def _drive(hardware: Hardware, drive: Drive) -> Iterator[str]:
-    source = f"if=none,id={drive.id},file={quote(drive.path)},format={drive.format}"
-    order = _bootindex(hardware, drive.kind, drive.index)
+def _drives(hardware: Hardware) -> Iterator[str]:
+    """Every medium, each after the controller that the machine does not have by itself."""
+    there: set[tuple[str, ...]] = {()}
+    for drive in hardware.drives:
+        controller = _controller(hardware, drive)
+        if controller not in there:
+            there.add(controller)
+            yield from controller
+        yield from ("-drive", _source(drive))
+        order = _bootindex(hardware, drive.kind, drive.index)
+        if order and drive.kind == "floppy":  # a property of the controller, for its drives A and B
+            yield from ("-global", f"isa-fdc.{order[1:].replace('=', 'AB'[drive.index] + '=')}")
+            order = ""
+        yield from ("-device", f"{_device(hardware, drive)},id=dev-{drive.id},drive={drive.id}{order}")
+
+
+def _source(drive: Drive) -> str:
+    source = f"if=none,id={drive.id},file={quote(drive.path)},format={drive.format}{_backing(drive)}"
     if drive.kind == "cdrom":
-        yield from ("-drive", f"{source},media=cdrom,readonly=on")
-        yield from ("-device", f"ide-cd,drive={drive.id}{order}")
-    elif drive.kind == "floppy":
-        yield from ("-drive", f"{source},readonly=on" if drive.read_only else source)
-        if drive.index == 0:
-            yield from ("-device", "isa-fdc,id=fdc0") if _lacks_floppy_controller(hardware) else ()
-        yield from ("-device", f"floppy,drive={drive.id}{order}")
-    elif drive.kind == "usb":
-        yield from ("-drive", source)
-        if drive.index == 0:
-            yield "-usb"
-        yield from ("-device", f"usb-storage,drive={drive.id}{order}")
-    else:
-        yield from ("-drive", f"{source},discard=unmap")
-        yield from ("-device", f"virtio-blk-pci,drive={drive.id}{order}")
+        return f"{source},media=cdrom,readonly=on"
+    if drive.read_only:
+        return f"{source},readonly=on"
+    return f"{source},discard=unmap" if drive.kind == "disk" else source
 
 
-def _lacks_floppy_controller(hardware: Hardware) -> bool:
-    """`pc` has one built in; q35 has had none since 2.4 (QEMU ChangeLog/2.4)."""
-    return "q35" in hardware.machine.machine
+def _backing(drive: Drive) -> str:
+    """The formats of what a drive is over: QEMU would guess one that the overlay does not record."""
+    return "".join(
+        f",{'backing.' * depth}driver={format_}" for depth, format_ in enumerate(drive.backing, start=1)
+    )
+
+
+def _controller(hardware: Hardware, drive: Drive) -> tuple[str, ...]:
+    """What the machine must be given first: `pc` has IDE and floppies built in, q35 AHCI alone since 2.4.
+
+    (QEMU ChangeLog/2.4.)
+    """
+    if drive.kind == "usb":
+        # USB 2: with the machine's own USB 1 (-usb), a stick is often not read rightly when the host is busy.
+        return ("-device", "usb-ehci,id=ehci0")
+    if drive.kind == "floppy" and _is_q35(hardware):
+        return ("-device", "isa-fdc,id=fdc0")
+    if drive.kind == "disk" and drive.bus == "scsi":
+        return ("-device", "virtio-scsi-pci,id=scsi0")
+    if drive.kind == "disk" and drive.bus == "sata" and not _is_q35(hardware):
+        return ("-device", "ich9-ahci,id=ahci0")
+    return ()
+
+
+def _device(hardware: Hardware, drive: Drive) -> str:
+    """The device that the guest sees, without its drive."""
+    if drive.kind == "cdrom":
+        return f"ide-cd,{ide_places(hardware)[drive.id]}"
+    if drive.kind != "disk":
+        return {"floppy": "floppy", "usb": "usb-storage,bus=ehci0.0"}[drive.kind]
+    if drive.bus == "nvme":  # it refuses to be without a serial number
+        return f"nvme,serial={drive.id}"
+    if drive.bus in {"ide", "sata"}:
+        return f"ide-hd,{ide_places(hardware)[drive.id]}"
+    return {"virtio": "virtio-blk-pci", "scsi": "scsi-hd,bus=scsi0.0"}[drive.bus]
+
+
+def ide_places(hardware: Hardware) -> dict[str, str]:
+    """Where on its controller each IDE or SATA drive is, by id, as QEMU's `-hda` and `-cdrom` have it.
+
+    The first CD is the master of the second channel, the disks are around it. Raises `RequestError`
+    when there are more than the machine has places for.
+    """
+    q35 = _is_q35(hardware)
+    ide = [f"bus=ide.{n}" for n in range(6)] if q35 else [f"bus=ide.{n // 2},unit={n % 2}" for n in range(4)]
+    ahci = ide if q35 else [f"bus=ahci0.{n}" for n in range(6)]
+    places: dict[str, str] = {}
+    kinds = (("cdrom", ide), ("ide", ide), ("sata", ahci))
+    for kind, there in kinds:
+        for drive in hardware.drives:
+            if kind != (drive.bus if drive.kind == "disk" else drive.kind):
+                continue
+            # A CD begins at the third place, as `-cdrom` does; a disk at the first.
+            order = there[2:] + there[:2] if kind == "cdrom" else there
+            free = [place for place in order if place not in places.values()]
+            if not free:
+                raise RequestError(
+                    f"machine {hardware.machine.name}: machine type {hardware.type} has {len(there)} places"
+                    f" for IDE disks and CDs, and {drive.id} is one too many",
+                    hint="give disks bus: virtio or scsi",
+                )
+            places[drive.id] = free[0]
+    return places
+
+
+def _is_q35(hardware: Hardware) -> bool:
+    return "q35" in hardware.type
+
+
+#: NICs that are not on PCI, and so have no boot ROM.
+_NO_ROM = {"ne2k_isa", "usb-net"}
 
 
 def _nic(hardware: Hardware, netdev: Netdev) -> Iterator[str]:
     kind, _, rest = netdev.backend.partition(",")
+    for backend in netdev.behind:
+        yield from ("-netdev", backend)
     yield from ("-netdev", f"{kind},id={netdev.id}{',' + rest if rest else ''}")
     order = _bootindex(hardware, "network", netdev.index)
     # A machine that boots a kernel directly needs no boot ROM on its NIC, and each costs start-up time.
-    rom = ",romfile=" if hardware.kernel and not order else ""
+    rom = ",romfile=" if hardware.kernel and not order and netdev.device not in _NO_ROM else ""
+    if netdev.device == "usb-net":
+        yield "-usb"
     yield from (
         "-device",
         f"{netdev.device},id=nic{netdev.index},netdev={netdev.id},mac={netdev.mac}{rom}{order}",

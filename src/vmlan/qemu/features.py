@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from vmlan.errors import HostError, RequestError
+from vmlan.qemu import machine_types
 from vmlan.qemu.facts import QemuFacts
 
 #: A lab file's word for a NIC → QEMU's device; other models have one name for both.
@@ -56,6 +57,18 @@ FEATURES: dict[str, Feature] = {
         _device("isa-fdc", "this QEMU was built without floppies: give the medium as a cdrom or usb"),
         _device("floppy", "this QEMU was built without floppies: give the medium as a cdrom or usb"),
         _device("usb-storage", "this QEMU was built without USB disks: give the medium as a disk"),
+        _device("ide-hd", "this QEMU was built without IDE disks: leave bus: out"),
+        _device("ich9-ahci", "this QEMU was built without AHCI: leave bus: sata out"),
+        _device("virtio-scsi-pci", "this QEMU was built without virtio-scsi: leave bus: scsi out"),
+        _device("scsi-hd", "this QEMU was built without SCSI disks: leave bus: scsi out"),
+        _device("nvme", "this QEMU was built without NVMe: leave bus: nvme out"),
+        Feature(
+            "way to boot from nvme",
+            lambda facts: facts.version >= (6, 0, 0),
+            "6.0",
+            "QEMU 5.2 and 7.2, tried: 5.2 has no nvme.bootindex, and its BIOS starts nothing from there",
+            "give the disk another bus:, or leave disk out of boot:",
+        ),
     )
 }
 
@@ -73,17 +86,19 @@ def require(facts: QemuFacts, names: Iterable[str]) -> None:
 
 
 def machine_type(facts: QemuFacts, asked: str) -> str:
-    """The full name of a machine type, "pc" → "pc-i440fx-7.2".
+    """The machine type for one that was asked for: itself, or the nearest PC that this QEMU has.
 
-    Raises `RequestError`, with the nearest that there is, for one that this QEMU does not have.
+    Raises `RequestError`, with what may be meant, for one that is no PC's.
     """
-    full = {machine.alias: machine.name for machine in facts.machines if machine.alias}
-    full |= {machine.name: machine.name for machine in facts.machines}
-    if asked in full:
-        return full[asked]
+    names = {machine.name for machine in facts.machines}
+    names |= {machine.alias for machine in facts.machines if machine.alias}
+    if asked in names:
+        return asked
+    if (near := machine_types.nearest(asked, facts.machines)) is not None:
+        return near
     raise RequestError(
         f"QEMU {facts.full_version} has no machine type '{asked}'",
-        hint=_nearest(asked, full, "qemu-system-x86_64 -machine help lists what it has"),
+        hint=_nearest(asked, names, "qemu-system-x86_64 -machine help lists what it has"),
     )
 
 

@@ -1,5 +1,6 @@
-# note: new, overlay, data, live, floppy, extra run on emulation: /dev/kvm is not there
+# note: new, overlay, data, live, floppy, extra, old, buses run on emulation: /dev/kvm is not there
 # note: cpu: host needs KVM; extra will have 'max', the richest that is emulated
+# note: QEMU 7.2.22 has no machine type pc-q35-xenial; old will have pc-q35-7.2
 # the lab's folder: gone when the lab ends
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456
 
@@ -77,6 +78,34 @@ mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-direct
 # extra's sockets and logs
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-extra
 
+# old's sockets and logs
+mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-old
+
+# buses's sockets and logs
+mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-buses
+
+# buses's disks, kept until `down --disks`
+mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/buses
+
+# buses's disk 0: empty, and as large as it is written
+qemu-img create -q -f qcow2 /home/user/.local/state/vmlan/here-123456/buses/disk0.qcow2 1073741824
+
+# buses's disk 1: empty, and as large as it is written
+qemu-img create -q -f qcow2 /home/user/.local/state/vmlan/here-123456/buses/disk1.qcow2 1073741824
+
+# buses's disk 2: empty, and as large as it is written
+qemu-img create -q -f qcow2 /home/user/.local/state/vmlan/here-123456/buses/disk2.qcow2 1073741824
+
+# buses's disk 3: empty, and as large as it is written
+qemu-img create -q -f qcow2 /home/user/.local/state/vmlan/here-123456/buses/disk3.qcow2 1073741824
+
+# buses's disk 4: empty, and as large as it is written
+qemu-img create -q -f qcow2 /home/user/.local/state/vmlan/here-123456/buses/disk4.qcow2 1073741824
+
+# buses's own UEFI variables (its boot order, its keys)
+qemu-img convert -f raw \
+    -O qcow2 /fw/VARS.fd /home/user/.local/state/vmlan/here-123456/buses/uefi.qcow2
+
 # new: what its disks and media hold, 512M, no NIC
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name new \
     -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 512M -smp 1 -display none -vga std \
@@ -86,7 +115,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-new/agent,server=on,wait=off \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/new/disk0.qcow2,format=qcow2,discard=unmap \
-    -device virtio-blk-pci,drive=disk0 \
+    -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-new/qemu.log 2>&1 &
 
 # overlay: debian.qcow2, 1024M, no NIC
@@ -98,8 +127,8 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-overlay/agent,server=on,wait=off \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/overlay/disk0.qcow2,format=qcow2,discard=unmap \
-    -device virtio-blk-pci,drive=disk0 \
+    -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/overlay/disk0.qcow2,format=qcow2,backing.driver=qcow2,discard=unmap \
+    -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-overlay/qemu.log 2>&1 &
 
 # data: the embedded guest, 256M, no NIC
@@ -112,10 +141,10 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
     -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=data' \
-    -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/data/disk0.qcow2,format=qcow2,discard=unmap \
-    -device virtio-blk-pci,drive=disk0 \
+    -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/data/disk0.qcow2,format=qcow2,backing.driver=raw,discard=unmap \
+    -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
     -drive if=none,id=disk1,file=/labs/here/a,,b:c.img,format=raw,discard=unmap \
-    -device virtio-blk-pci,drive=disk1 \
+    -device virtio-blk-pci,id=dev-disk1,drive=disk1 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-data/qemu.log 2>&1 &
 
 # live: live.iso, 512M, no NIC
@@ -127,9 +156,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-live/agent,server=on,wait=off \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=cdrom0,file=/labs/here/live.iso,format=raw,media=cdrom,readonly=on \
-    -device ide-cd,drive=cdrom0,bootindex=0 \
-    -drive if=none,id=usb0,file=/labs/here/stick.img,format=raw -usb \
-    -device usb-storage,drive=usb0,bootindex=100 \
+    -device ide-cd,bus=ide.1,unit=0,id=dev-cdrom0,drive=cdrom0,bootindex=0 -usb \
+    -drive if=none,id=usb0,file=/labs/here/stick.img,format=raw \
+    -device usb-storage,id=dev-usb0,drive=usb0,bootindex=100 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-live/qemu.log 2>&1 &
 
 # floppy: what its disks and media hold, 512M, no NIC
@@ -140,8 +169,8 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-floppy/agent,server=on,wait=off \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -drive if=none,id=floppy0,file=/labs/here/boot.img,format=raw -device isa-fdc,id=fdc0 \
-    -device floppy,drive=floppy0,bootindex=0 \
+    -device isa-fdc,id=fdc0 -drive if=none,id=floppy0,file=/labs/here/boot.img,format=raw \
+    -global isa-fdc.bootindexA=0 -device floppy,id=dev-floppy0,drive=floppy0 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-floppy/qemu.log 2>&1 &
 
 # direct: the kernel vmlinuz, 512M, no NIC
@@ -157,8 +186,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-direct/qemu.log 2>&1 &
 
 # extra: the embedded guest, 256M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name extra \
-    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host env \
+    --chdir=/labs/here /usr/bin/qemu-system-x86_64 -name extra -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-extra/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-extra/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-extra/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
@@ -168,3 +198,46 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=extra' \
     -rtc base=localtime \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-extra/qemu.log 2>&1 &
+
+# old: what its disks and media hold, 512M, no NIC
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name old \
+    -nodefaults -no-user-config -machine pc-q35-7.2,accel=tcg -cpu max -m 512M -smp 1 -display none \
+    -vga std -qmp unix:/run/user/1000/vmlan/here-123456/vm-old/qmp,server=on,wait=off \
+    -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-old/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-old/serial.log \
+    -serial chardev:serial0 -device virtio-serial-pci \
+    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-old/agent,server=on,wait=off \
+    -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
+    -drive if=none,id=disk0,file=/labs/here/data.img,format=raw,discard=unmap \
+    -device ide-hd,bus=ide.0,id=dev-disk0,drive=disk0 \
+    -drive if=none,id=cdrom0,file=/labs/here/live.iso,format=raw,media=cdrom,readonly=on \
+    -device ide-cd,bus=ide.2,id=dev-cdrom0,drive=cdrom0 -device isa-fdc,id=fdc0 \
+    -drive if=none,id=floppy0,file=/labs/here/boot.img,format=raw \
+    -device floppy,id=dev-floppy0,drive=floppy0 \
+    -drive if=none,id=floppy1,file=/labs/here/boot.img,format=raw \
+    -device floppy,id=dev-floppy1,drive=floppy1 \
+    < /dev/null > /run/user/1000/vmlan/here-123456/vm-old/qemu.log 2>&1 &
+
+# buses: what its disks and media hold, 512M, no NIC
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name buses \
+    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 512M -smp 1 -display none -vga std \
+    -qmp unix:/run/user/1000/vmlan/here-123456/vm-buses/qmp,server=on,wait=off \
+    -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-buses/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-buses/serial.log \
+    -serial chardev:serial0 -device virtio-serial-pci \
+    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-buses/agent,server=on,wait=off \
+    -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
+    -drive if=pflash,unit=0,format=raw,readonly=on,file=/fw/CODE.fd \
+    -drive if=pflash,unit=1,format=qcow2,file=/home/user/.local/state/vmlan/here-123456/buses/uefi.qcow2 \
+    -device ich9-ahci,id=ahci0 \
+    -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/buses/disk0.qcow2,format=qcow2,discard=unmap \
+    -device ide-hd,bus=ahci0.0,id=dev-disk0,drive=disk0 \
+    -drive if=none,id=disk1,file=/home/user/.local/state/vmlan/here-123456/buses/disk1.qcow2,format=qcow2,discard=unmap \
+    -device ide-hd,bus=ahci0.1,id=dev-disk1,drive=disk1 -device virtio-scsi-pci,id=scsi0 \
+    -drive if=none,id=disk2,file=/home/user/.local/state/vmlan/here-123456/buses/disk2.qcow2,format=qcow2,discard=unmap \
+    -device scsi-hd,bus=scsi0.0,id=dev-disk2,drive=disk2 \
+    -drive if=none,id=disk3,file=/home/user/.local/state/vmlan/here-123456/buses/disk3.qcow2,format=qcow2,discard=unmap \
+    -device scsi-hd,bus=scsi0.0,id=dev-disk3,drive=disk3 \
+    -drive if=none,id=disk4,file=/home/user/.local/state/vmlan/here-123456/buses/disk4.qcow2,format=qcow2,discard=unmap \
+    -device nvme,serial=disk4,id=dev-disk4,drive=disk4 \
+    -drive if=none,id=disk5,file=/labs/here/stick.img,format=raw,readonly=on \
+    -device virtio-blk-pci,id=dev-disk5,drive=disk5 \
+    < /dev/null > /run/user/1000/vmlan/here-123456/vm-buses/qemu.log 2>&1 &

@@ -105,6 +105,9 @@ cat > /run/user/1000/vmlan/here-123456/names/vm2 <<'END'
 10.3.0.77 vm2 vm2.networks.internal
 END
 
+# old's sockets and logs
+mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-old
+
 # vm3's sockets and logs
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-vm3
 
@@ -164,6 +167,23 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -device virtio-net-pci,id=nic2,netdev=net2,mac=52:54:00:c3:41:28,romfile= \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-vm2/qemu.log 2>&1 &
 
+# old: the embedded guest, 256M, e1000 on legacy, usb-net on legacy, virtio on nowhere
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name old \
+    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+    -qmp unix:/run/user/1000/vmlan/here-123456/vm-old/qmp,server=on,wait=off \
+    -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-old/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-old/serial.log \
+    -serial chardev:serial0 -device virtio-serial-pci \
+    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-old/agent,server=on,wait=off \
+    -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
+    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=old' \
+    -netdev user,id=hub0user,hostfwd=tcp:127.0.0.1:2222-:22 \
+    -netdev hubport,id=hub0port,hubid=0,netdev=hub0user -netdev hubport,id=net0,hubid=0 \
+    -device e1000,id=nic0,netdev=net0,mac=52:54:00:a7:5a:fc,romfile= -netdev hubport,id=net1,hubid=0 \
+    -usb -device usb-net,id=nic1,netdev=net1,mac=52:54:00:4e:b9:43 -netdev hubport,id=net2,hubid=2 \
+    -device virtio-net-pci,id=nic2,netdev=net2,mac=52:54:00:89:cb:81,romfile= \
+    < /dev/null > /run/user/1000/vmlan/here-123456/vm-old/qemu.log 2>&1 &
+
 # vm3: the embedded guest, 256M, virtio on ring, virtio on a-network-with-a-long-name, e1000 on a-network-with-a-long-name
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name vm3 \
     -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
@@ -189,3 +209,7 @@ socat TCP4-LISTEN:8080,bind=127.0.0.1,reuseaddr,fork 'EXEC:nsenter --net=/run/us
 # port 5353 of 192.0.2.7 on this machine: the guest's 53
 socat UDP4-LISTEN:5353,bind=192.0.2.7,fork 'EXEC:nsenter --net=/run/user/1000/vmlan/here-123456/net/host socat STDIO UDP4\:127.0.0.1\:5353' \
     < /dev/null > /run/user/1000/vmlan/here-123456/publish-udp-192.0.2.7-5353.log 2>&1 &
+
+# port 2222 of 127.0.0.1 on this machine: the guest's 22
+socat TCP4-LISTEN:2222,bind=127.0.0.1,reuseaddr,fork 'EXEC:nsenter --net=/run/user/1000/vmlan/here-123456/net/host socat STDIO TCP4\:127.0.0.1\:2222' \
+    < /dev/null > /run/user/1000/vmlan/here-123456/publish-tcp-127.0.0.1-2222.log 2>&1 &
