@@ -51,6 +51,7 @@ QEMU = QemuFacts(
             "ide-cd",
             "isa-fdc",
             "floppy",
+            "usb-ehci",
             "usb-storage",
             "ide-hd",
             "ich9-ahci",

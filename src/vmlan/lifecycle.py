@@ -14,8 +14,8 @@ from pathlib import Path
 
 from vmlan import labfile, shutdown
 from vmlan.errors import Busy, NotRunning, RequestError, UnknownName, VmlanError
+from vmlan.host import bases, images, journal, paths
 from vmlan.host import facts as host_facts
-from vmlan.host import images, journal, paths
 from vmlan.host.effects import HostEffects
 from vmlan.host.executor import Executor, Outcome
 from vmlan.host.lock import exclusive
@@ -271,6 +271,7 @@ def down(
                         f"{disk} is in use, so no disk was removed",
                         hint="does the lab run in another session, with another XDG_RUNTIME_DIR?",
                     )
+                bases.protect(disk, doing="removed", but=found)
             shutil.rmtree(layout.state)
         elif layout.state.is_dir() and not any(layout.state.iterdir()):
             layout.state.rmdir()

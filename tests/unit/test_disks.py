@@ -290,7 +290,7 @@ def test_names_of_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     files = {"some-cd": {"image": tmp_path / "cd.iso"}, "some-kernel": {"kernel": tmp_path / "vmlinuz"}}
     monkeypatch.setattr(disks, "CATALOGUE", files)
-    monkeypatch.setattr("vmlan.guest.media.ensure", lambda name, cache, progress: files[name])
+    monkeypatch.setattr("vmlan.host.named.files", lambda name, progress: files[name])
     assert disks.resolve("some-cd") == tmp_path / "cd.iso"
     assert disks.resolve("./some-cd") == tmp_path / "some-cd"
     with pytest.raises(RequestError, match="is a kernel, and no disk"):

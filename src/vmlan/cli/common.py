@@ -76,6 +76,16 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None
         print(line(row))
 
 
+def size(value: int) -> str:
+    """Bytes as people write them; exact where it is a round number, else to one decimal."""
+    number, unit = float(value), "B"
+    for larger in ("K", "M", "G", "T"):
+        if number < 1024:
+            break
+        number, unit = number / 1024, larger
+    return f"{number:.0f}{unit}" if number == int(number) else f"{number:.1f}{unit}"
+
+
 def styled(text: str, **style: Any) -> str:
     """Text with colour on a terminal, and without elsewhere."""
     return click.style(text, **style) if is_terminal() else text

@@ -80,8 +80,8 @@ def info(as_json: bool, file: str) -> None:
     rows = [
         ("file", _path(found.path)),
         ("format", f"{found.format}, {found.medium}"),
-        ("size", _size(found.virtual_size)),
-        ("on disk", _size(found.allocated)),
+        ("size", common.size(found.virtual_size)),
+        ("on disk", common.size(found.allocated)),
         *(("over", f"{_path(link.path)} ({link.format})") for link in found.chain),
         *(("overlay", _path(path)) for path in found.overlays),
         *(("in use", user) for user in found.users),
@@ -133,13 +133,13 @@ def _show(made: list[Made], quiet: bool, as_json: bool) -> None:
     elif not quiet:
         for one in made:
             over = f", over {_path(one.base)}" if one.base else ""
-            print(f"{_path(one.path)}: {_size(one.virtual_size)}{over} ({one.milliseconds:.0f} ms)")
+            print(f"{_path(one.path)}: {common.size(one.virtual_size)}{over} ({one.milliseconds:.0f} ms)")
 
 
 def _row(row: Row) -> tuple[str, ...]:
     what = f"{row.machine} of {row.lab}" if row.lab else row.kind
-    size = _size(row.virtual_size) if row.virtual_size is not None else "?"
-    return _path(row.path), what, size, _size(row.allocated), _path(row.base) if row.base else "-"
+    size = common.size(row.virtual_size) if row.virtual_size is not None else "?"
+    return _path(row.path), what, size, common.size(row.allocated), _path(row.base) if row.base else "-"
 
 
 def _target(name: str) -> Path:
@@ -158,13 +158,3 @@ def _path(path: Path) -> str:
     here = Path.cwd()
     text = str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def _size(value: int) -> str:
-    """Bytes as people write them; exact where it is a round number, else to one decimal."""
-    number, unit = float(value), "B"
-    for larger in ("K", "M", "G", "T"):
-        if number < 1024:
-            break
-        number, unit = number / 1024, larger
-    return f"{number:.0f}{unit}" if number == int(number) else f"{number:.1f}{unit}"

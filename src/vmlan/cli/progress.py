@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from vmlan.cli import common
-from vmlan.progress import Progress
 from vmlan.plan.steps import Interfaces, Start, Step
+from vmlan.progress import Progress
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -17,7 +17,7 @@ from typing import Literal
 
 from vmlan.catalogue import CATALOGUE
 from vmlan.errors import Busy, RequestError, VmlanError
-from vmlan.host import backing, bases, images, lock, paths, qcow2
+from vmlan.host import backing, bases, images, lock, named, paths, qcow2
 from vmlan.host.run import find, need, run
 from vmlan.plan.facts import ImageFacts
 
@@ -86,9 +86,7 @@ def resolve(name: str, progress: Callable[[str], None] = lambda _: None) -> Path
     An image of the catalogue is fetched or built if need be. Raises `RequestError`.
     """
     if name in CATALOGUE:
-        from vmlan.guest import media
-
-        files = media.ensure(name, paths.cache_root(), progress)
+        files = named.files(name, progress)
         if "image" not in files:
             raise RequestError(
                 f"{name} is a kernel, and no disk", hint=f"a machine boots it as image: {name}"

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from vmlan.catalogue import CATALOGUE, Role
 from vmlan.errors import Busy, MissingProgram, RequestError
-from vmlan.guest import media, tiny
-from vmlan.host import bases, firmware, images, paths
+from vmlan.guest import tiny
+from vmlan.host import firmware, lab_images, paths
 from vmlan.host import keeper as keeper_program
 from vmlan.host.run import PACKAGES, find, need, run
 from vmlan.model import (
     Accel,
     BridgeNetwork,
-    FileDisk,
     Firmware,
     Forward,
     Lab,
-    Machine,
-    Medium,
-    Named,
-    NewDisk,
-    OverlayDisk,
     Uplink,
 )
-from vmlan.plan.facts import Facts, ImageFacts, TinyFacts, UefiFacts
-from vmlan.plan.hardware import all_disks
+from vmlan.plan.facts import Facts, TinyFacts, UefiFacts
 from vmlan.plan.layout import Layout
 from vmlan.plan.topology import published
 from vmlan.qemu.facts import KvmVerdict
@@ -53,21 +43,21 @@ def gather(
     binary = need(os.environ.get("VMLAN_QEMU") or lab.qemu or QEMU).resolve()
     for program in _programs(lab):
         need(program)
-    named = _named(lab, progress)
+    named = lab_images.fetch(lab, progress)
     facts = Facts(
         layout=layout,
         qemu=probe(binary, paths.cache_root()),
         kvm=_kvm(lab, binary),
         keeper=(sys.executable, "-I", "-S", "-B", keeper_program.__file__),
         tiny=_tiny(lab, progress),
-        images=dict(_images(lab, named, shared=running)),
+        images=dict(lab_images.look(lab, named, shared=running)),
         named=named,
         uefi=_uefi(lab),
         internet=_internet(lab),
         etc=frozenset(name for name in ("hosts", "resolv.conf") if Path("/etc", name).exists()),
     )
     if not running:
-        _disks_fit(lab, facts)
+        lab_images.check_disks(lab, facts)
         for forward in published(lab):
             _port_is_free(forward)
     return facts
@@ -81,7 +71,7 @@ def _programs(lab: Lab) -> Iterator[str]:
         yield "nft"
     if any(bridge.dhcp for bridge in bridges) or lab.host.uplink is Uplink.SIMULATED:
         yield "dnsmasq"
-    if any(True for machine in lab.machines for _ in _media(machine)) or any(
+    if any(True for machine in lab.machines for _ in lab_images.media_of(machine)) or any(
         machine.disks or machine.firmware is Firmware.UEFI for machine in lab.machines
     ):
         yield "qemu-img"
@@ -115,128 +105,6 @@ def _internet(lab: Lab) -> Literal["pasta", "slirp4netns"] | None:
 def _uefi(lab: Lab) -> UefiFacts | None:
     asked = any(machine.firmware is Firmware.UEFI for machine in lab.machines)
     return firmware.find_uefi() if asked else None
-
-
-def _named(lab: Lab, progress: Callable[[str], None]) -> dict[str, dict[Role, Path]]:
-    """The files of each image of the catalogue that the lab uses, fetched if need be."""
-    names = {
-        medium.name
-        for machine in lab.machines
-        for medium in (
-            *(medium for medium, _ in _media(machine)),
-            *(disk.base for disk in machine.disks if isinstance(disk, FileDisk)),
-            machine.kernel,
-            machine.initrd,
-        )
-        if isinstance(medium, Named)
-    }
-    return {name: media.ensure(name, paths.cache_root(), progress) for name in sorted(names)}
-
-
-def _images(
-    lab: Lab, named: dict[str, dict[Role, Path]], *, shared: bool
-) -> Iterator[tuple[Medium, ImageFacts]]:
-    """Each image of the lab. A file may be many machines' base, or one machine's disk, and not both."""
-    writers: dict[str, str] = {}
-    for machine in lab.machines:
-        for medium, written in _media(machine):
-            if not (written and isinstance(medium, Path)):
-                continue
-            real = os.path.realpath(medium)
-            if real in writers:
-                raise RequestError(
-                    f"machines {writers[real]} and {machine.name} would both write to {medium}",
-                    hint="give each a copy-on-write disk: {base: …}",
-                )
-            writers[real] = machine.name
-    for machine in lab.machines:
-        for file in (machine.kernel, machine.initrd):
-            if isinstance(file, Path) and not os.access(file, os.R_OK):
-                raise RequestError(f"machine {machine.name}: there is no readable file {file}")
-        if isinstance(machine.kernel, Path) and isinstance(machine.initrd, Path):
-            images.check_initrd(machine.kernel, machine.initrd, who=machine.name)
-        for medium, written in _media(machine):
-            if isinstance(medium, Named):
-                if "image" in named[medium.name]:
-                    path = named[medium.name]["image"]
-                    found = images.look(path, who=machine.name, written=False, shared=shared)
-                    yield medium, replace(found, medium=CATALOGUE[medium.name].medium or found.medium)
-                elif medium is not machine.image:
-                    raise RequestError(
-                        f"machine {machine.name}: {medium} is a kernel, and no disk or medium",
-                        hint=f"write image: {medium}",
-                    )
-                continue
-            writer = writers.get(os.path.realpath(medium))
-            if not written and writer is not None:
-                raise RequestError(
-                    f"machine {machine.name} uses {medium} as a base, and machine {writer} would write to it",
-                    hint="a base must stay as it is: give both a copy-on-write disk",
-                )
-            trusted = _bases_said(machine, medium, named)
-            yield (
-                medium,
-                images.look(medium, who=machine.name, written=written, shared=shared, trusted=trusted),
-            )
-
-
-def _bases_said(machine: Machine, image: Path, named: dict[str, dict[Role, Path]]) -> list[Path]:
-    """What the file says that an image of the user's is over: `{file: …, base: …}`."""
-    said = [disk.base for disk in machine.disks if isinstance(disk, FileDisk) and disk.path == image]
-    return [
-        base if isinstance(base, Path) else named[base.name]["image"] for base in said if base is not None
-    ]
-
-
-def _media(machine: Machine) -> Iterator[tuple[Medium, bool]]:
-    """A machine's images, and whether it writes to each."""
-    if isinstance(machine.image, Path | Named):
-        yield machine.image, False
-    for disk in machine.disks:
-        if isinstance(disk, FileDisk):
-            yield disk.path, not disk.read_only
-        elif isinstance(disk, OverlayDisk):
-            yield disk.base, False
-    for cdrom in machine.cdrom:
-        yield cdrom, False
-    for medium in (*machine.floppy, *machine.usb):
-        yield medium, isinstance(medium, Path)
-
-
-def _disks_fit(lab: Lab, facts: Facts) -> None:
-    """A disk kept from an earlier time must be the one that the file describes: we never remake it."""
-    for machine in lab.machines:
-        for index, disk in all_disks(machine, facts):
-            path = facts.layout.machine(machine.name).disk(index)
-            if isinstance(disk, FileDisk) or not path.exists():
-                continue
-            bases.protect(path, doing="written to", who=f"machine {machine.name}: ")
-            what = json.loads(
-                run(["qemu-img", "info", "-U", "--output=json", "-f", "qcow2", str(path)]).stdout
-            )
-            _same_disk(machine, index, disk, what, facts)
-
-
-def _same_disk(
-    machine: Machine, index: int, disk: NewDisk | OverlayDisk, what: dict[str, object], facts: Facts
-) -> None:
-    base = str(facts.images[disk.base].path) if isinstance(disk, OverlayDisk) else None
-    kept_base = what.get("backing-filename")
-    if (kept_base is None) != (base is None) or not (
-        base is None or bases.same_file(Path(str(kept_base)), Path(base))
-    ):
-        said, kept = f"over {base}" if base else "a new one", what.get("backing-filename") or "a new one"
-        problem = f"the file says {said}, but the disk that was kept is {kept}"
-    elif disk.size and what.get("virtual-size") != -(-disk.size // 512) * 512:  # qemu-img makes whole sectors
-        problem = (
-            f"the file says {disk.size} bytes, but the disk that was kept has {what.get('virtual-size')}"
-        )
-    else:
-        return
-    raise RequestError(
-        f"machine {machine.name}, disk {index}: {problem}",
-        hint="`vmlan down --disks` removes kept disks, with all that is on them",
-    )
 
 
 def _port_is_free(forward: Forward) -> None:

@@ -2,6 +2,7 @@
 
     $XDG_RUNTIME_DIR/vmlan/ID  (else /tmp/vmlan-UID/ID)   sockets, logs, the journal: gone with the lab
     $XDG_STATE_HOME/vmlan/ID   (else ~/.local/state)      disks: kept until `vmlan down --disks`
+    $XDG_STATE_HOME/vmlan/run, images, overlays           `vmlan run`'s files, built images, known overlays
     $XDG_CACHE_HOME/vmlan      (else ~/.cache)            the tiny guest, what QEMU can do: can be deleted
 
 ID is the name of the lab file's folder and a digest of the file's path: two folders of one name are
@@ -55,6 +56,11 @@ def _is_ours_alone(path: Path) -> bool:
 def state_root() -> Path:
     """The folder of what outlives labs."""
     return _xdg("XDG_STATE_HOME", ".local/state") / "vmlan"
+
+
+def images_root() -> Path:
+    """The folder of the images that were built here: disks are over them, so that it is no cache."""
+    return state_root() / "images"
 
 
 def cache_root() -> Path:

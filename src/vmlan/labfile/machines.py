@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from vmlan.catalogue import CATALOGUE
 from vmlan.labfile import shapes, values
 from vmlan.labfile.draft import Placed, PlacedMachine
 from vmlan.labfile.located import Entry, Located, Mark, Problems
@@ -119,8 +120,15 @@ def _check_boot(machine: Machine, section: Section) -> None:
         section.problems.add(section.marks["firmware"], what, "leave firmware out, or write another image")
     if section.has("initrd") and not section.has("kernel"):
         section.problems.add(section.marks["initrd"], "an initrd is loaded with a kernel", "add kernel:")
-    if section.has("append") and not section.has("kernel") and machine.image != "tiny":
+    if section.has("append") and not section.has("kernel") and not _is_kernel(machine.image):
         section.problems.add(section.marks["append"], "append is the command line of a kernel", "add kernel:")
+
+
+def _is_kernel(image: Literal["tiny"] | Medium | None) -> bool:
+    """Whether an image is a kernel itself, with an initramfs: tiny is, and some of the catalogue are."""
+    if isinstance(image, Named):
+        return "kernel" in CATALOGUE[image.name].files
+    return image == "tiny"
 
 
 def _disks(section: Section, folder: Path) -> tuple[Disk, ...]:

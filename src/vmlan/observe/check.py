@@ -58,9 +58,9 @@ def run_checks(lab: Lab, layout: Layout, checks: tuple[Check, ...]) -> Iterator[
             yield ping(check, lab, layout, links)
 
 
-def shows(check: ScreenCheck, lab: Lab, layout: Layout) -> Finding:
+def shows(check: ScreenCheck, lab: Lab, layout: Layout, *, patience: float = SCREEN_PATIENCE) -> Finding:
     """Look at a machine's screen and serial console until the text is there, or patience ends."""
-    deadline = time.monotonic() + SCREEN_PATIENCE
+    deadline = time.monotonic() + patience
     while True:
         try:
             _must_run(check.on, lab, layout)
@@ -68,7 +68,7 @@ def shows(check: ScreenCheck, lab: Lab, layout: Layout) -> Finding:
             if seen:
                 return Finding(check, True, "shown", (), seen)
             if time.monotonic() > deadline:
-                return Finding(check, False, "not shown", (), _shown_instead(check, layout))
+                return Finding(check, False, "not shown", (), _shown_instead(check, layout, patience))
         except VmlanError as error:
             return Finding(check, False, "not tried", (), error.what)
         time.sleep(wait.SCREEN_PAUSE)
@@ -88,9 +88,9 @@ def _seen(check: ScreenCheck, layout: Layout) -> str | None:
     return f"screen: {line}" if line is not None else None
 
 
-def _shown_instead(check: ScreenCheck, layout: Layout) -> str:
+def _shown_instead(check: ScreenCheck, layout: Layout, waited_for: float) -> str:
     """What the machine shows now, in a line."""
-    waited = f"not within {SCREEN_PATIENCE:g} s"
+    waited = f"not within {waited_for:g} s"
     try:
         now = screen.take(check.on, layout.machine(check.on))
     except NotRunning:

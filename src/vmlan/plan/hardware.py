@@ -201,7 +201,7 @@ _DRIVE_DEVICES = {
     "nvme": ("nvme",),
     "cdrom": ("ide-cd",),
     "floppy": ("isa-fdc", "floppy"),
-    "usb": ("usb-storage",),
+    "usb": ("usb-ehci", "usb-storage"),
 }
 
 

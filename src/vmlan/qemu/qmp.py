@@ -8,7 +8,7 @@ from typing import Any
 from vmlan.errors import HostError, NotRunning
 
 
-def command(path: Path, machine: str, name: str, timeout: float = 5.0, **arguments: Any) -> Any:
+def command(path: Path, machine: str, name: str, /, timeout: float = 5.0, **arguments: Any) -> Any:
     """One QMP command to the machine whose socket is at `path`, and its answer.
 
     Raises `NotRunning` if nothing listens there, `HostError` with QEMU's words if it refuses.

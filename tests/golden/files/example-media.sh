@@ -110,9 +110,10 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-stick/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-stick/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-stick/agent,server=on,wait=off \
-    -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci -usb \
+    -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
+    -device usb-ehci,id=ehci0 \
     -drive if=none,id=usb0,file=/cache/media/grub-usb/image,format=raw,readonly=on \
-    -device usb-storage,id=dev-usb0,drive=usb0 \
+    -device usb-storage,bus=ehci0.0,id=dev-usb0,drive=usb0 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-stick/qemu.log 2>&1 &
 
 # cd: what its disks and media hold, 64M, no NIC
