@@ -51,7 +51,7 @@ QEMU = QemuFacts(
             "ide-cd",
             "isa-fdc",
             "floppy",
-            "usb-ehci",
+            "qemu-xhci",
             "usb-storage",
             "ide-hd",
             "ich9-ahci",

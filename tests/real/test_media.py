@@ -79,9 +79,13 @@ def test_f01_a_floppy_as_the_image_and_before_a_cd(bench: Bench) -> None:
 
 
 def test_f02_a_usb_stick(bench: Bench) -> None:
-    bench.write("machines:\n  vm1: {usb: [grub-usb], memory: 64M}\n")
+    bench.write(
+        "machines:\n  vm1: {usb: [grub-usb], memory: 64M}\n"
+        "  two: {usb: [ipxe, grub-usb], cdrom: grub-cd, boot: [usb, cdrom], memory: 64M, machine: q35}\n"
+    )
     bench.ok("up")
     shown(bench, "vm1", "GNU GRUB")
+    shown(bench, "two", "iPXE")
     monitor = ask(bench, "vm1", "human-monitor-command", **{"command-line": "info usb"})
     assert "QEMU USB MSD" in monitor or "Mass Storage" in monitor or "usb-storage" in monitor, monitor
 

@@ -201,7 +201,7 @@ _DRIVE_DEVICES = {
     "nvme": ("nvme",),
     "cdrom": ("ide-cd",),
     "floppy": ("isa-fdc", "floppy"),
-    "usb": ("usb-ehci", "usb-storage"),
+    "usb": ("qemu-xhci", "usb-storage"),
 }
 
 

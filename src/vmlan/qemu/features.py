@@ -56,7 +56,7 @@ FEATURES: dict[str, Feature] = {
         _device("ide-cd"),
         _device("isa-fdc", "this QEMU was built without floppies: give the medium as a cdrom or usb"),
         _device("floppy", "this QEMU was built without floppies: give the medium as a cdrom or usb"),
-        _device("usb-ehci", "this QEMU was built without USB 2: give the medium as a disk"),
+        _device("qemu-xhci", "this QEMU was built without USB 3: give the medium as a disk"),
         _device("usb-storage", "this QEMU was built without USB disks: give the medium as a disk"),
         _device("ide-hd", "this QEMU was built without IDE disks: leave bus: out"),
         _device("ich9-ahci", "this QEMU was built without AHCI: leave bus: sata out"),

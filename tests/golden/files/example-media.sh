@@ -111,9 +111,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-stick/agent,server=on,wait=off \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -device usb-ehci,id=ehci0 \
+    -device qemu-xhci,id=xhci0 \
     -drive if=none,id=usb0,file=/cache/media/grub-usb/image,format=raw,readonly=on \
-    -device usb-storage,bus=ehci0.0,id=dev-usb0,drive=usb0 \
+    -device usb-storage,bus=xhci0.0,id=dev-usb0,drive=usb0 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-stick/qemu.log 2>&1 &
 
 # cd: what its disks and media hold, 64M, no NIC

@@ -156,9 +156,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-live/agent,server=on,wait=off \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=cdrom0,file=/labs/here/live.iso,format=raw,media=cdrom,readonly=on \
-    -device ide-cd,bus=ide.1,unit=0,id=dev-cdrom0,drive=cdrom0,bootindex=0 -device usb-ehci,id=ehci0 \
-    -drive if=none,id=usb0,file=/labs/here/stick.img,format=raw \
-    -device usb-storage,bus=ehci0.0,id=dev-usb0,drive=usb0,bootindex=100 \
+    -device ide-cd,bus=ide.1,unit=0,id=dev-cdrom0,drive=cdrom0,bootindex=0 \
+    -device qemu-xhci,id=xhci0 -drive if=none,id=usb0,file=/labs/here/stick.img,format=raw \
+    -device usb-storage,bus=xhci0.0,id=dev-usb0,drive=usb0,bootindex=100 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-live/qemu.log 2>&1 &
 
 # floppy: what its disks and media hold, 512M, no NIC
