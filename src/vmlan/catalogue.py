@@ -56,14 +56,14 @@ _ENTRIES = (
     ),
     Entry(
         name="grub-floppy",
-        what="the same as a floppy",
+        what="GRUB's rescue system as a floppy",
         packages=("grub-rescue-pc",),
         files={"image": f"{_GRUB}-floppy.img"},
         medium="floppy",  # its size is no floppy's: it ends where its contents do
     ),
     Entry(
         name="grub-usb",
-        what="the same as a USB stick, or a disk",
+        what="GRUB's rescue system as a USB stick, or a disk",
         packages=("grub-rescue-pc",),
         files={"image": f"{_GRUB}-usb.img"},
         medium="disk",  # its bytes are a CD's too: one image for both

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import labs
 from vmlan.catalogue import CATALOGUE
 from vmlan.errors import HostError, RequestError, UnknownName
 from vmlan.guest import media
 from vmlan.guest.packages import Package
+from vmlan.plan.build import plan
 
 FETCHED = [entry for entry in CATALOGUE.values() if entry.packages]
 
@@ -160,3 +162,14 @@ def test_unknown_and_unbuilt_names(tmp_path: Path) -> None:
         media.ensure("debian-12", tmp_path)
     assert unbuilt.value.hint == "vmlan image build debian-12"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_has_two_floppies_at_most() -> None:
+    """With names as with files; the third is refused before QEMU is asked."""
+    text = "machines:\n  a: {floppy: [grub-floppy, grub-floppy, grub-floppy], boot: [floppy]}\n"
+    with pytest.raises(RequestError, match="machine a has more than two floppies"):
+        plan(labs.lab(text), labs.facts())
+    argv = "\n".join(
+        str(step) for step in plan(labs.lab(text.replace("grub-floppy, ", "", 1)), labs.facts()).steps
+    )
+    assert "isa-fdc.bootindexA=0" in argv and "isa-fdc.bootindexB=1" in argv

@@ -167,6 +167,11 @@ def _drives(hardware: Hardware) -> Iterator[str]:
             there.add(controller)
             yield from controller
         yield from ("-drive", _source(drive))
+        if drive.kind == "floppy" and drive.index > 1:
+            raise RequestError(
+                f"machine {hardware.machine.name} has more than two floppies",
+                hint="a PC's controller has the drives A and B; leave one out",
+            )
         order = _bootindex(hardware, drive.kind, drive.index)
         if order and drive.kind == "floppy":  # a property of the controller, for its drives A and B
             yield from ("-global", f"isa-fdc.{order[1:].replace('=', 'AB'[drive.index] + '=')}")
