@@ -34,6 +34,8 @@ OPTIONAL = (
     Optional(("apt-get",), "building the embedded guest (`image: tiny`)"),
     Optional(("apt-cache",), "building the embedded guest (`image: tiny`)"),
     Optional(("dpkg-deb",), "building the embedded guest (`image: tiny`)"),
+    Optional(("mmdebstrap",), "building an installed system (`vmlan image build`)"),
+    Optional(("newuidmap",), "building an installed system without root (`vmlan image build`)"),
 )
 
 

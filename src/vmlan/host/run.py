@@ -37,6 +37,8 @@ PACKAGES: dict[str, str] = {
     "dpkg-deb": "dpkg",
     "zstd": "zstd",
     "lz4": "lz4",
+    "mmdebstrap": "mmdebstrap",
+    "newuidmap": "uidmap",
 }
 
 #: Debian keeps `ip`, `nft`, `dnsmasq` where an ordinary user's PATH may not look.
