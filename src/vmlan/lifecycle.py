@@ -27,6 +27,7 @@ from vmlan.plan.facts import Facts
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import Plan, Start, Step
 from vmlan.progress import Progress
+from vmlan.spelling import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,10 @@ def _select(lab: Lab, plan: Plan, machines: Sequence[str]) -> Plan:
 
 def machine(lab: Lab, name: str) -> Machine:
     """The lab's machine of that name. Raises `UnknownName` with the nearest."""
-    import difflib
-
     found = lab.machine(name)
     if found is None:
         names = [machine.name for machine in lab.machines]
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"it has: {', '.join(names) or 'none'}"
+        hint = did_you_mean(name, names, f"it has: {', '.join(names) or 'none'}")
         raise UnknownName(f"lab {lab.name} has no machine '{name}'", hint=hint)
     return found
 

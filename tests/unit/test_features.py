@@ -63,9 +63,9 @@ def test_a_machine_type_is_itself_or_the_nearest_pc(asked, full):
 @pytest.mark.parametrize(
     ("asked", "hint"),
     [
-        ("q53", "did you mean 'q35'?"),
+        ("q53", "did you mean q35?"),
         ("pc-nonsense", "-machine help"),
-        ("pcc", "did you mean 'pc'?"),
+        ("pcc", "did you mean pc?"),
         ("virt", "-machine help"),
     ],
 )
@@ -84,7 +84,7 @@ def test_a_nic_model_is_a_device(model, device):
 
 
 @pytest.mark.parametrize(
-    ("model", "hint"), [("e100", "'e1000'"), ("virtoi", "'virtio'"), ("rtl8139", "-nic model=help")]
+    ("model", "hint"), [("e100", "e1000"), ("virtoi", "virtio"), ("rtl8139", "-nic model=help")]
 )
 def test_an_unknown_nic_is_refused_with_the_nearest(model, hint):
     with pytest.raises(RequestError, match=f"no NIC '{model}'") as error:

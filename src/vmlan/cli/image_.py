@@ -13,6 +13,7 @@ from vmlan.cli import common
 from vmlan.cli.progress import open_progress
 from vmlan.errors import RequestError, UnknownName
 from vmlan.host import named, paths
+from vmlan.spelling import did_you_mean
 
 
 @click.group("image")
@@ -132,10 +133,7 @@ def _forget_unused(images: Path, keep: Path | None) -> None:
 
 def _entry(name: str) -> Entry:
     if name not in CATALOGUE:
-        import difflib
-
-        close = difflib.get_close_matches(name, CATALOGUE, n=1)
-        hint = f"did you mean {close[0]}?" if close else "vmlan image ls lists them"
+        hint = did_you_mean(name, CATALOGUE, "vmlan image ls lists them")
         raise UnknownName(f"there is no image '{name}'", hint=hint)
     return CATALOGUE[name]
 

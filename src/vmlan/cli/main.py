@@ -59,11 +59,11 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with a suggestion for a misspelt verb."""
         if args and args[0] not in VERBS and not args[0].startswith("-"):
-            import difflib
+            from vmlan.spelling import nearest
 
-            close = difflib.get_close_matches(args[0], VERBS, n=1)
-            hint = f" Did you mean '{close[0]}'?" if close else " `vmlan --help` lists them."
-            ctx.fail(f"there is no command '{args[0]}'.{hint}")
+            close = nearest(args[0], VERBS)
+            hint = f"Did you mean '{close}'?" if close else "`vmlan --help` lists them."
+            ctx.fail(f"there is no command '{args[0]}'. {hint}")
         return super().resolve_command(ctx, args)
 
 

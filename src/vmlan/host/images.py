@@ -16,6 +16,7 @@ from vmlan.errors import Busy, HostError, RequestError
 from vmlan.host import backing, bases, qcow2
 from vmlan.host.run import Result, run
 from vmlan.plan.facts import ImageFacts
+from vmlan.spelling import nearest
 
 #: Where an ISO 9660 volume descriptor says that it is one (ECMA-119, 8.4).
 ISO_MARK, _ISO_AT = b"CD001", 32769
@@ -238,10 +239,8 @@ def _title(process: Path) -> str:
 
 
 def _similar(path: Path) -> str | None:
-    import difflib
-
     folder = path.parent
     if not folder.is_dir():
         return f"there is no folder {folder} either"
-    close = difflib.get_close_matches(path.name, [entry.name for entry in folder.iterdir()], n=1)
-    return f"did you mean {folder / close[0]}?" if close else None
+    close = nearest(path.name, [entry.name for entry in folder.iterdir()])
+    return f"did you mean {folder / close}?" if close else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from vmlan import spelling
+
 #: A message shows this much of a long text.
 SHOWN = 60
 
@@ -60,22 +62,10 @@ def listed(words: Iterable[str], last: str = "or") -> str:
 
 def nearest(word: str, allowed: Collection[str]) -> str | None:
     """What was probably meant by `word`, or None."""
-    known = {candidate.lower(): candidate for candidate in allowed}
     low = word.lower()
-    if low in known:
-        return known[low]
-    if OTHER_WORDS.get(low) in allowed:
+    if OTHER_WORDS.get(low) in allowed and low not in {each.lower() for each in allowed}:
         return OTHER_WORDS[low]
-    if len(word) > SHOWN:
-        return None
-    swapped = [known[candidate] for candidate in known if sorted(candidate) == sorted(low)]
-    if swapped:
-        return swapped[0]
-    # Only a file with a mistake pays for it.
-    import difflib
-
-    close = difflib.get_close_matches(low, known, n=1)
-    return known[close[0]] if close else None
+    return None if len(word) > SHOWN else spelling.nearest(word, allowed)
 
 
 def suggestion(word: str, allowed: Collection[str]) -> str:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from vmlan.errors import HostError, RequestError
 from vmlan.qemu import machine_types
 from vmlan.qemu.facts import QemuFacts
+from vmlan.spelling import did_you_mean
 
 #: A lab file's word for a NIC → QEMU's device; other models have one name for both.
 NIC_DEVICES = {"virtio": "virtio-net-pci"}
@@ -99,7 +99,7 @@ def machine_type(facts: QemuFacts, asked: str) -> str:
         return near
     raise RequestError(
         f"QEMU {facts.full_version} has no machine type '{asked}'",
-        hint=_nearest(asked, names, "qemu-system-x86_64 -machine help lists what it has"),
+        hint=did_you_mean(asked, names, "qemu-system-x86_64 -machine help lists what it has"),
     )
 
 
@@ -113,10 +113,7 @@ def nic_device(facts: QemuFacts, model: str) -> str:
         return device
     raise RequestError(
         f"QEMU {facts.full_version} has no NIC '{model}'",
-        hint=_nearest(model, (*NIC_DEVICES, *facts.devices), "qemu-system-x86_64 -nic model=help lists them"),
+        hint=did_you_mean(
+            model, (*NIC_DEVICES, *facts.devices), "qemu-system-x86_64 -nic model=help lists them"
+        ),
     )
-
-
-def _nearest(asked: str, known: Iterable[str], otherwise: str) -> str:
-    found = get_close_matches(asked, sorted(known), n=1)
-    return f"did you mean '{found[0]}'?" if found else otherwise
