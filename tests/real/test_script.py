@@ -31,6 +31,7 @@ VOLATILE = {
     "ifindex", "link_index", "link_netnsid", "valid_life_time", "preferred_life_time", "handle", "metainfo",
     "flags", "operstate", "state", "forward_delay_timer", "hold_timer", "message_age_timer", "hello_timer", "gc_timer", "tcn_timer", "topology_change_timer", "age", "qlen", "fdb_n_learned",
     "designated_bridge", "id", "root_id", "bridge_id",
+    "vnet_hdr",  # as QEMU sets it, a moment after it has started
 }  # fmt: skip
 
 

@@ -126,7 +126,8 @@ def _tell(found: Imported, output: Path | None, *, quiet: bool) -> None:
         mark = click.style("vmlan:", fg="red", bold=True) if common.is_terminal(sys.stderr) else "vmlan:"
         print(f"{mark} {where}{refused.reason}", file=sys.stderr)
     if output is not None and found.lab is not None and not quiet:
-        print(f"wrote {output}; next: vmlan up", file=sys.stderr)
+        which = "" if output == Path("lab.yaml") else f" -f {output}"
+        print(f"wrote {output}; next: vmlan up{which}", file=sys.stderr)
 
 
 def _grouped(notes: Sequence[Note]) -> list[tuple[Note, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,4 +28,6 @@ def command(path: Path, machine: str, name: str, /, timeout: float = 5.0, **argu
     except (QMPError, OSError) as error:
         raise NotRunning(f"machine {machine}: QEMU does not answer: {error}") from error
     finally:
-        monitor.close()
+        # What had to be said was said; QEMU may have hung up since, as after `quit`.
+        with suppress(QMPError, OSError, EOFError):
+            monitor.close()
