@@ -92,7 +92,7 @@ def test_the_real_qemu_has_what_labs_use(tmp_path):
     features.require(facts, features.FEATURES)
     assert features.machine_type(facts, "pc") == "pc"
     assert features.machine_type(facts, "pc-i440fx-trusty").startswith("pc-i440fx-")
-    assert features.machine_type(facts, "q35").startswith("pc-q35-")
+    assert features.machine_type(facts, "q35") == "q35"
     assert features.nic_device(facts, "virtio") == "virtio-net-pci"
     for model in ("e1000", "e1000e", "rtl8139", "ne2k_pci"):
         assert features.nic_device(facts, model) == model
