@@ -7,38 +7,62 @@ The file is STATE/run/NAME/lab.yaml, so that every other command finds the machi
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from vmlan import labfile, lifecycle
+from vmlan import lifecycle
 from vmlan.errors import Busy
 from vmlan.host import paths
+from vmlan.host.lock import exclusive
 from vmlan.labfile.write import dumps
 from vmlan.model import Lab
 from vmlan.progress import Progress
 
 
-def write(lab: Lab, name: str) -> Path:
-    """Write the lab file of a machine that `vmlan run` calls `name`, and say where it is.
+@contextmanager
+def claimed(lab: Lab, name: str) -> Iterator[Path]:
+    """Write the lab file of a machine that `vmlan run` calls `name`, for it to be brought up meanwhile.
 
-    Raises `Busy` if one of that name runs.
+    Nobody else brings one of that name up at the same time. If that fails, the file is as it was before.
+    Raises `Busy` if there is such a machine, or about to be.
     """
     file = paths.single(name)
-    if file.exists() and lifecycle.is_running(paths.layout(file)):
-        raise Busy(
-            f"there is a machine '{name}' already",
-            hint=f"vmlan down -f {name}, or give this one another name with --name",
-        )
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file.write_text(dumps(replace(lab, folder=file.parent)))
-    labfile.load(file)
-    return file
+    try:
+        with exclusive(file.parent):
+            if file.exists() and lifecycle.is_running(paths.layout(file)):
+                raise Busy(
+                    f"there is a machine '{name}' already",
+                    hint=f"vmlan down -f {name}, or give this one another name with --name",
+                )
+            before = file.read_bytes() if file.exists() else None
+            try:
+                file.write_text(dumps(replace(lab, folder=file.parent)))
+                yield file
+            except BaseException:
+                if not lifecycle.is_running(paths.layout(file)):  # what runs must be found again
+                    _put_back(file, before)
+                raise
+    finally:
+        _tidy(file)
 
 
-def end(file: Path, progress: Progress) -> None:
-    """Switch the machine off, and remove all that was made for it: its file and its own disks."""
-    lifecycle.down(file, disks=True, now=True, progress=progress)
+def _put_back(file: Path, before: bytes | None) -> None:
+    if before is None:
+        file.unlink(missing_ok=True)
+    else:
+        file.write_bytes(before)
+
+
+def has_kept_disks(name: str) -> bool:
+    """Whether an earlier machine of that name left disks: they are not this one's to remove."""
+    return paths.layout(paths.single(name)).state.exists()
+
+
+def end(file: Path, progress: Progress, *, disks: bool) -> None:
+    """Switch the machine off, and remove what was made for it: its file, and with `disks` its own disks."""
+    lifecycle.down(file, disks=disks, now=True, progress=progress)
     forget(file)
 
 
@@ -47,5 +71,9 @@ def forget(file: Path) -> None:
     folder = file.parent
     if folder.parent == paths.state_root() / "run" and not paths.layout(file).state.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # there are others
-            folder.parent.rmdir()
+        _tidy(file)
+
+
+def _tidy(file: Path) -> None:
+    with suppress(OSError):  # there are others
+        file.parent.parent.rmdir()

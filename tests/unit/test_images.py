@@ -365,3 +365,32 @@ def test_an_encrypted_image(tmp_path: Path) -> None:
     for method in (1, 2):
         path.write_bytes(data[:32] + method.to_bytes(4, "big") + data[36:])
         assert "is encrypted" in refused(path)
+
+
+@pytest.mark.parametrize("options", [[], ["-c"], ["-o", "cluster_size=4k"], ["-o", "compat=0.10"]])
+def test_half_a_copy_of_an_image_is_refused(tmp_path: Path, options: list[str]) -> None:
+    """What is missing would read as zeros: QEMU says nothing of it."""
+    raw, whole = tmp_path / "data.img", tmp_path / "whole.qcow2"
+    raw.write_bytes(b"".join(os.urandom(1 << 15) + bytes(1 << 15) for _ in range(48)))
+    subprocess.run(["qemu-img", "convert", *options, "-f", "raw", "-O", "qcow2", raw, whole], check=True)
+    assert images.look(whole, written=False).virtual_size == 3 << 20
+    data = whole.read_bytes()
+    for part in (0.95, 0.5, 0.2):
+        cut = tmp_path / f"cut{part}.qcow2"
+        cut.write_bytes(data[: int(len(data) * part)])
+        with pytest.raises(RequestError, match="is cut short"):
+            images.look(cut, written=False)
+
+
+def test_a_name_that_says_qcow2_and_bytes_that_do_not(tmp_path: Path) -> None:
+    page = tmp_path / "debian.qcow2"
+    page.write_text("<html>404 Not Found</html>\n" * 100)
+    with pytest.raises(RequestError, match="is called a qcow2 image, and is none"):
+        images.look(page, written=False)
+
+
+def test_a_link_to_nothing_says_so(tmp_path: Path) -> None:
+    link = tmp_path / "disk.img"
+    link.symlink_to("gone.img")
+    with pytest.raises(RequestError, match="is a link to a file that is not there: gone.img"):
+        images.look(link, written=False)

@@ -93,7 +93,7 @@ def styled(text: str, **style: Any) -> str:
 
 def show_error(error: VmlanError) -> None:
     """An error, for people on standard error; and for programs on standard output, if they asked for JSON."""
-    if "--json" in _own_arguments():
+    if wants_json():
         print_json({"error": _as_json(error)})
     lines = [str(error), *getattr(error, "__notes__", ())]
     text = "\n".join(lines)
@@ -102,6 +102,17 @@ def show_error(error: VmlanError) -> None:
     else:
         mark = click.style("vmlan:", fg="red", bold=True) if is_terminal(sys.stderr) else "vmlan:"
         print(f"{mark} {text}", file=sys.stderr)
+
+
+def wants_json() -> bool:
+    """Whether a program reads our standard output."""
+    return "--json" in _own_arguments()
+
+
+def json_error(kind: str, what: str) -> None:
+    """An error that is none of ours, for programs on standard output, if they asked for JSON."""
+    if wants_json():
+        print_json({"error": {"kind": kind, "what": what, "hint": None}})
 
 
 def _own_arguments() -> list[str]:

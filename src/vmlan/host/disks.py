@@ -103,6 +103,11 @@ def resolve(name: str, progress: Callable[[str], None] = lambda _: None) -> Path
 def create(path: Path, size: int) -> Made:
     """Make an empty qcow2 disk of `size` bytes. Raises `RequestError` if there is something already."""
     need("qemu-img")
+    if path.suffix in _IMAGE_NAMES - {".qcow2"}:
+        raise RequestError(
+            f"{path.name} would be a qcow2 image, and is called otherwise",
+            hint=f"call it {path.stem}.qcow2; an empty raw disk is made by: truncate -s SIZE {path.name}",
+        )
     began = time.perf_counter()
     with _new(path):
         run(["qemu-img", "create", "-q", "-f", "qcow2", str(path), str(size)])
@@ -140,6 +145,9 @@ def clone(base: Path, targets: Sequence[Path], size: int | None = None, *, full:
 def info(path: Path) -> Info:
     """What an image is, what it is over, what is over it and who uses it. It may be in use."""
     found = images.look(path, written=False, shared=True)
+    users = tuple(images.holders(path))
+    if not users:
+        images.refuse_if_cut(path)
     known = list(bases.overlays())
     itself = next((each for each in known if bases.same_file(each.path, path)), None)
     return Info(
@@ -150,7 +158,7 @@ def info(path: Path) -> Info:
         allocated=_allocated(path),
         chain=tuple(Link(link.path, link.format) for link in found.chain),
         overlays=tuple(each.path for each in known if bases.same_file(each.base, path)),
-        users=tuple(images.holders(path)),
+        users=users,
         lab=itself.lab if itself else _lab_of(path)[0],
         machine=itself.machine if itself else _lab_of(path)[1],
     )

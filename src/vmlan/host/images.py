@@ -100,6 +100,13 @@ def look(
         raise RequestError(
             f"{by}{path} begins as a qcow2 image, but {broken}", hint="is it a whole copy of the image?"
         ) from None
+    if header is None and path.suffix in {".qcow2", ".qcow"}:
+        raise RequestError(
+            f"{by}{path} is called a qcow2 image, and is none",
+            hint=f"look at it (head -c 200 {path.name}); if it is a raw disk, call it {path.stem}.img",
+        )
+    if header is not None and not shared:
+        refuse_if_cut(path, by)
     chain = backing.follow(path, header, who=by, trusted=trusted) if header else ()
     for link in chain:
         if link.format == "raw":
@@ -108,7 +115,17 @@ def look(
     size = _virtual_size(path, format_, by, ["-U"] if shared else [])
     if written and not shared:
         bases.protect(path, doing="written to", who=by)
-    return ImageFacts(path, format_, _medium(path, format_, size), size, chain)
+    # The real path: a disk over this image has it inside, and must not lose it with a link or a folder.
+    return ImageFacts(Path(os.path.realpath(path)), format_, _medium(path, format_, size), size, chain)
+
+
+def refuse_if_cut(path: Path, by: str = "") -> None:
+    """Refuse half a copy of an image, whose missing half would read as zeros. Not for one that is in use."""
+    if (end := qcow2.cut_at(path)) is not None:
+        raise RequestError(
+            f"{by}{path} is cut short: it ends after {end} bytes, and has data behind that",
+            hint="copy or fetch it again; qemu-img check says more",
+        )
 
 
 def check_initrd(kernel: Path, initrd: Path, *, who: str) -> None:
@@ -136,6 +153,8 @@ def check_initrd(kernel: Path, initrd: Path, *, who: str) -> None:
 
 def _is_readable(path: Path, written: bool, by: str) -> None:
     if not path.exists():
+        if path.is_symlink():
+            raise RequestError(f"{by}{path} is a link to a file that is not there: {path.readlink()}")
         raise RequestError(f"{by}there is no image {path}", hint=_similar(path))
     if path.is_dir():
         raise RequestError(f"{by}{path} is a folder, not an image")

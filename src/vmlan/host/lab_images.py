@@ -63,6 +63,8 @@ def _writers(lab: Lab) -> dict[str, str]:
             if not (written and isinstance(medium, Path)):
                 continue
             real = os.path.realpath(medium)
+            if writers.get(real) == machine.name:
+                raise RequestError(f"machine {machine.name} has {medium} twice, and would write to it")
             if real in writers:
                 raise RequestError(
                     f"machines {writers[real]} and {machine.name} would both write to {medium}",
@@ -96,7 +98,13 @@ def _look_at_file(
             hint="a base must stay as it is: give both a copy-on-write disk",
         )
     trusted = _bases_said(machine, path, named)
-    return images.look(path, who=machine.name, written=written, shared=shared, trusted=trusted)
+    found = images.look(path, who=machine.name, written=written, shared=shared, trusted=trusted)
+    if trusted and not found.chain:
+        raise RequestError(
+            f"machine {machine.name}: {path} is over no base, and the file says that it is over {trusted[0]}",
+            hint="leave base: out; a copy-on-write disk over it would be {base: …} alone",
+        )
+    return found
 
 
 def _bases_said(machine: Machine, image: Path, named: dict[str, dict[Role, Path]]) -> list[Path]:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 MAGIC = b"QFI\xfb"
 
@@ -29,6 +30,13 @@ _CLUSTER_BITS = range(9, 22)
 
 class Broken(ValueError):
     """A header that contradicts itself."""
+
+
+#: Where a table or a cluster is, in a table's entry; the other bits are flags (docs/interop/qcow2.txt).
+_OFFSET = 0x00FF_FFFF_FFFF_FE00
+
+#: An L2 entry whose cluster is compressed: not aligned, and found otherwise.
+_COMPRESSED = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -112,3 +120,37 @@ def _extensions(head: bytes, at: int, end: int) -> Iterator[tuple[int, bytes]]:
 
 def _text(data: bytes | None) -> str | None:
     return os.fsdecode(data.partition(b"\0")[0]) if data else None
+
+
+def cut_at(path: Path) -> int | None:
+    """Where a file ends, if its tables name clusters behind that, as in half a copy; None if it is whole.
+
+    The data of a cluster may itself be cut short, as the last one of a file is by right.
+    """
+    with path.open("rb") as file:
+        head = file.read(104)
+        size = os.fstat(file.fileno()).st_size
+        version = int.from_bytes(head[4:8], "big")
+        if not head.startswith(MAGIC) or len(head) < 72 or version not in (2, 3) or not path.is_file():
+            return None
+        (bits,) = struct.unpack_from(">I", head, 20)
+        tables, l1_at, refcounts_at, refcounts = struct.unpack_from(">IQQI", head, 36)
+        if bits not in _CLUSTER_BITS or tables > 1 << 22:
+            return size
+        if max(l1_at + 8 * tables, refcounts_at + (refcounts << bits)) > size:
+            return size
+        for l2_at in _entries(file, l1_at, tables):
+            if l2_at & _OFFSET and (l2_at & _OFFSET) + (1 << bits) > size:
+                return size
+            if l2_at & _OFFSET:
+                compressed = (1 << 62 - (bits - 8)) - 1  # where the offset is in such an entry
+                entries = _entries(file, l2_at & _OFFSET, 1 << bits - 3)
+                if any(entry & (compressed if entry & _COMPRESSED else _OFFSET) >= size for entry in entries):
+                    return size
+    return None
+
+
+def _entries(file: BinaryIO, at: int, count: int) -> tuple[int, ...]:
+    file.seek(at)
+    data = file.read(8 * count)
+    return struct.unpack(f">{len(data) // 8}Q", data[: len(data) // 8 * 8])
