@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.old_lines import HOLD
 from tests.real.conftest import Bench
 from tests.real.qemus import VERSIONS, qemu
 from vmlan import labfile
@@ -21,7 +22,7 @@ from vmlan.host import facts as host_facts
 from vmlan.host import paths
 from vmlan.host.run import need
 from vmlan.notes.importer import import_lines
-from vmlan.notes.result import Imported
+from vmlan.notes.result import Imported, Needed
 from vmlan.notes.shell import command_lines
 from vmlan.plan.build import plan
 from vmlan.plan.steps import Run, Start
@@ -75,14 +76,23 @@ LINES = [
 
 
 def make_files(found: Imported, folder: Path) -> None:
-    """Each file that the lab needs, with a megabyte of nothing that boots."""
+    """Each file that the lab needs, with a megabyte of nothing that boots; qcow2, if it is called so.
+
+    It has the signs of a Linux kernel (Documentation/arch/x86/boot.rst), for QEMU to load an initrd with it.
+    """
+    kernel = bytearray(2**20)
+    kernel[0x1F1] = kernel[0x211] = 1
+    kernel[0x202:0x208] = b"HdrS\x0c\x02"
+    kernel[0x22C:0x230] = b"\xff\xff\xff\x37"
     for needed in found.files:
         path = folder / needed.path
         path.parent.mkdir(parents=True, exist_ok=True)
         if needed.folder:
             path.mkdir(exist_ok=True)
+        elif not path.exists() and path.suffix in {".qcow", ".qcow2"}:
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "1M"], check=True)
         elif not path.exists():
-            path.write_bytes(b"vmlan".ljust(2**20, b"\0"))
+            path.write_bytes(kernel)
 
 
 def starts(text: str, binary: Path, folder: Path) -> str:
@@ -102,6 +112,7 @@ def starts(text: str, binary: Path, folder: Path) -> str:
             step.creates.parent.mkdir(parents=True, exist_ok=True)
             subprocess.run(step.command.argv, check=True)
     (machine,) = [step for step in steps if isinstance(step, Start) and step.machine]
+    assert machine.machine is not None
     layout.machine(machine.machine).run.mkdir(parents=True, exist_ok=True)
     # A user and a network namespace of its own, as in a lab: there QEMU may make its tap.
     done = subprocess.run(
@@ -124,7 +135,7 @@ def test_every_line_starts_on_every_qemu(version: str, bench: Bench, monkeypatch
     monkeypatch.setenv("VMLAN_QEMU", str(binary))
     for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, bench.env[name])
-    wrong = [what for text in LINES if (what := starts(text, binary, bench.folder))]
+    wrong = [what for text in [*LINES, *HOLD] if (what := starts(text, binary, bench.folder))]
     assert not wrong, "\n\n".join(wrong)
 
 
@@ -189,3 +200,17 @@ def test_a_script_file(bench: Bench) -> None:
     assert "memory: 1G" in done.out
     assert json.loads(bench.vmlan("import", "--json", "old.sh").out)["lab"] == done.out
     assert "there is no file 'new.sh'" in bench.vmlan("import", "new.sh").err
+
+
+def test_a_line_runs_where_its_files_are(bench: Bench) -> None:
+    make_files(Imported(None, files=(Needed("D.img"), Needed("share", folder=True))), bench.folder)
+    share = "-fsdev local,id=f,path=share,security_model=none -device virtio-9p-pci,fsdev=f,mount_tag=x"
+    line = f"{Q} -m 64 -nic none -hda D.img -drive file=fat:rw:share,format=raw,if=virtio {share} -S".split()
+    done = bench.vmlan("run", "--dry-run", "--", *line)
+    assert "-S: vmlan starts a machine at once" in done.err
+    bench.ok("run", "-d", "--name", "old", "--", *line)
+    try:
+        assert "old" in bench.ok("ps", "-f", "old")
+    finally:
+        bench.ok("down", "--now", "-f", "old")
+    assert "these are several machines" in bench.vmlan("run", "--", f"{Q} -hda a; {Q} -hda b").err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -117,6 +119,47 @@ def test_one_machine_without_a_lab_file(bench: Bench) -> None:
     assert (again.code, "a machine 'one' already" in again.err) == (2, True)
     bench.ok("down", "-f", "one")
     assert not list(bench.state.glob("vmlan/run/*"))
+
+
+def test_what_an_earlier_machine_of_the_name_left_is_not_touched(bench: Bench) -> None:
+    bench.ok("run", "tiny", "--memory", "128M", "--name", "dk", "--disk", "64M", "-d", "-q")
+    bench.ok("exec", "-f", "dk", "dk", "--", "sh", "-c", "echo precious > /dev/vda; sync")
+    assert "kept" in bench.ok("down", "-f", "dk", "--now")
+    for wrong in (["--disk", "128M"], ["--disk", "64M", "--cpu", "quantum"]):
+        assert bench.vmlan("run", "tiny", "--memory", "128M", "--name", "dk", *wrong, "-d").code != 0
+    assert bench.vmlan("run", "./nothing.img", "--name", "dk").code == 2
+    script = "head -n 1 /dev/vda\npoweroff -f\n"
+    done = bench.vmlan("run", "tiny", "--memory", "128M", "--name", "dk", "--disk", "64M", stdin=script)
+    assert "precious" in done.out, done.err
+    bench.ok("down", "-f", "dk", "--now", "--disks")
+
+
+def test_one_of_many_at_once(bench: Bench) -> None:
+    """Only one gets the name, and whoever does not leaves it alone."""
+    tries = [
+        bench.start("run", "tiny", "--memory", "128M", "--name", "race", "-d", "-q", stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    codes = []
+    for each in tries:
+        _, said = each.communicate(timeout=120)
+        assert "Traceback" not in said
+        codes.append(each.returncode)
+    assert sorted(codes)[0] == 0 and sorted(codes)[1] != 0, codes
+    assert bench.ok("exec", "-f", "race", "race", "--", "hostname") == "race\n"
+    bench.ok("down", "-f", "race", "--now")
+
+
+def test_a_closed_terminal_ends_the_machine(bench: Bench) -> None:
+    run = bench.start("run", "tiny", "--memory", "128M", "--name", "hup", stdin=subprocess.PIPE,
+                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    deadline = time.monotonic() + 60
+    while "hup" not in bench.ok("ls") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(4)
+    run.send_signal(signal.SIGHUP)
+    run.wait(30)
+    assert bench.ok("ls") == "no lab is running\n"
 
 
 def test_a_machine_that_ends_takes_its_lab_along(bench: Bench) -> None:

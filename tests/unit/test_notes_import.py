@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.labs import QEMU
+from tests.old_lines import HOLD, LIBVIRT_OF_2022
 from vmlan.labfile import loads
 from vmlan.labfile.write import dumps
 from vmlan.model import (
@@ -80,6 +81,16 @@ def test_an_image_as_a_usb_disk() -> None:
         "-usbdevice disk:L.iso: QEMU dropped it in 2.12; the image is now a USB disk (usb-storage)"
         in notes_of(text)
     )
+
+
+def test_usb_is_said_only_where_it_is_needed() -> None:
+    assert machine_of(Q + "-usb -usbdevice disk:L.iso -usbdevice tablet").qemu_args == (
+        "-device",
+        "usb-tablet",
+    )
+    named = "-usb -usbdevice disk:L.iso -device usb-kbd,bus=usb-bus.0"
+    assert machine_of(Q + named).qemu_args == ("-usb", "-device", "usb-kbd,bus=usb-bus.0")
+    assert machine_of(Q + "-nic none -hda D.img -device usb-kbd").qemu_args == ("-usb", "-device", "usb-kbd")
 
 
 def test_a_cd_needs_no_boot_order() -> None:
@@ -361,8 +372,10 @@ def test_what_is_not_known_is_to_be_filled_in() -> None:
     assert machine.memory == 512 * MIB
     assert [(blank.name, blank.place) for blank in found.blanks] == [("DIR", "disks")]
     text = "\n".join(map(str, found.changes))
-    for name in ("$MEM", "$TAP", "$MORE"):
-        assert name in text
+    for name in ("<MEM>", "<TAP>", "<MORE>"):
+        assert f"what {name} is, is not known; " in text
+    assert "-m <MEM>: what <MEM> is, is not known; here memory: 512M" in text
+    assert "no -m" not in text
 
 
 def test_nowhere() -> None:
@@ -378,6 +391,90 @@ def test_a_page_keeps_what_can_be_a_lab() -> None:
         (Why.ARCHITECTURE, 3),
         (Why.NO_ARGUMENT, 4),
     ]
+
+
+def test_a_guest_of_libvirts_with_uefi() -> None:
+    machine = machine_of(LIBVIRT_OF_2022)
+    assert machine.firmware is Firmware.UEFI
+    assert machine.disks == (FileDisk(HERE / "win.qcow2", "ide"),)
+    assert not any("isa-serial" in word or "secret" in word for word in machine.qemu_args)
+
+
+def test_the_first_serial_port_is_the_console_however_it_is_made() -> None:
+    machine = machine_of(Q + "-hda D.img -device isa-serial,chardev=c -chardev pty,id=c")
+    assert machine.qemu_args == ()
+    machine = machine_of(Q + "-hda D.img -serial stdio -device isa-serial,chardev=c -chardev pty,id=c")
+    assert machine.qemu_args == ("-chardev", "pty,id=c", "-device", "isa-serial,chardev=c")
+
+
+def test_scsi_disks_are_where_a_lab_can_have_them() -> None:
+    drive = Q + "-drive if=none,id=d,file=D.img -device scsi-hd,drive=d,bus=s.0 "
+    machine = machine_of(drive + "-device lsi53c895a,id=s")
+    assert (machine.disks, machine.qemu_args) == ((FileDisk(HERE / "D.img", "scsi"),), ())
+    assert "here on virtio-scsi (bus: scsi) instead of lsi53c895a" in notes_of(
+        drive + "-device lsi53c895a,id=s"
+    )
+    machine = machine_of(drive + "-device usb-uas,id=s")
+    assert (machine.usb, machine.disks, machine.qemu_args) == ((HERE / "D.img",), (), ())
+
+
+def test_a_kept_drive_has_a_format() -> None:
+    machine = machine_of(Q + "-device sdhci-pci -device sd-card,drive=c -drive if=none,id=c,file=c.img")
+    assert "if=none,id=c,format=raw,file=c.img" in machine.qemu_args
+
+
+def test_the_last_of_two_counts() -> None:
+    machine = machine_of(Q + "-hda D.img -cpu host,kvm=off -vga cirrus -m 1G -cpu qemu64 -m 2G -std-vga")
+    assert (machine.cpu, machine.memory, machine.qemu_args) == ("qemu64", 2048 * MIB, ())
+
+
+def test_a_list_that_goes_on_after_a_blank() -> None:
+    text = Q + "-hda D.img -net nic, model=rtl8139 -net user"
+    assert machine_of(text).nics == (Nic("hub", "rtl8139"),)
+    assert "-net nic,model=rtl8139: a blank after a comma is left out" in notes_of(text)
+
+
+@pytest.mark.parametrize("text", HOLD)
+def test_lines_as_people_have_them(text: str) -> None:
+    for qemu in (None, QEMU):
+        found = imported(text, qemu=qemu)
+        assert found.lab is not None, found.refused
+        assert loads(dumps(found.lab), folder=HERE) == found.lab
+        said = " ".join(note.words for note in found.notes)
+        for word in command_lines(text)[0].words[1:]:
+            assert not word.startswith("-") or word in said, f"{word} is dropped in silence"
+        assert not any("vmlan does not know" in note.text for note in found.notes)
+        once = [(note.words, note.fate) for note in found.changes if note.fate is Fate.OUT]
+        assert len(once) == len(set(once)), "something is left out twice"
+
+
+def test_names_of_files_can_be_independent_of_the_lab_file() -> None:
+    words = (
+        "-hda D.img -bios b.rom -D log -drive file=fat:rw:esp,if=virtio -debugcon file:e9 -option-rom r,bootindex=1 "
+        "-virtfs local,path=share,mount_tag=t,security_model=none -net nic -net user,tftp=boot -fw_cfg name=opt/x,file=f"
+    )
+    lines = command_lines(Q + words)
+    found = import_lines(lines, None, folder=HERE, absolute=True)
+    assert found.lab is not None
+    said = " ".join(found.lab.machines[0].qemu_args)
+    named = (
+        "-bios {}b.rom",
+        "-D {}log",
+        "fat:rw:{}esp",
+        "file:{}e9",
+        "-option-rom {}r,bootindex=1",
+        "file={}f",
+    )
+    for text in (*named, "path={}share", "tftp={}boot"):
+        assert text.format(f"{HERE}/") in said
+    machine = machine_of(Q + words)
+    assert str(HERE) not in " ".join(machine.qemu_args)
+
+
+def test_what_stands_for_what_is_said_once() -> None:
+    text = notes_of(Q + "-m $MEM -accel $A -cpu $C -net $NET -hda D.img")
+    for default in ("no -m", "no -accel", "no -cpu", "no network option"):
+        assert default not in text
 
 
 # Any option with any argument: nothing fails, nothing is silent, and the lab file is one.

@@ -117,7 +117,7 @@ def _tell(found: Imported, output: Path | None, *, quiet: bool) -> None:
     """The notes, for people, on standard error; reasons also with -q."""
     several = found.lab is not None and len(found.lab.machines) > 1
     if not quiet:
-        for note, words in _grouped(found.changes):
+        for note, words in grouped(found.changes):
             print(_shown(note, words, several=several), file=sys.stderr)
         if found.blanks:
             print(_blanks(found.blanks), file=sys.stderr)
@@ -130,7 +130,7 @@ def _tell(found: Imported, output: Path | None, *, quiet: bool) -> None:
         print(f"wrote {output}; next: vmlan up{which}", file=sys.stderr)
 
 
-def _grouped(notes: Sequence[Note]) -> list[tuple[Note, str]]:
+def grouped(notes: Sequence[Note]) -> list[tuple[Note, str]]:
     """The notes, those that say the same of several words as one."""
     groups: dict[tuple[str, Fate, str], list[Note]] = {}
     for note in notes:

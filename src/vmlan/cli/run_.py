@@ -8,17 +8,20 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from vmlan import labfile, lifecycle, single
 from vmlan.cli import common, console_
 from vmlan.cli.progress import open_progress
-from vmlan.errors import LabFileError, NotRunning, RequestError, Timeout
+from vmlan.errors import Busy, LabFileError, NotRunning, RequestError, Timeout
 from vmlan.host import paths
 from vmlan.model import Lab
 from vmlan.observe.ready import BOOT_TIMEOUT
+
+if TYPE_CHECKING:
+    from vmlan.notes.shell import CommandLine
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,52 +84,63 @@ def command(
     """One machine, now: from an image FILE, an image's NAME (such as tiny), or an old QEMU command line.
 
     The image itself is not written to: the machine has a copy-on-write disk over it. Ctrl-] ends the
-    machine, and what was made for it goes; with -d it stays until `vmlan down -f NAME`.
+    machine, and what was made for it goes. With -d it stays until `vmlan down -f NAME`, which keeps the
+    machine's disks for the next one of that name (`--disks` removes them).
     """
     keys = {key: given[f"key_{key}"] for _, key, _, _ in _KEYS if given[f"key_{key}"]}
-    if len(what) > 1:
+    line = _line_of(what)
+    if line is not None:
         if keys or forward:
             raise click.UsageError("with a command line, options of the machine stand in that line")
-        lab, notes = _of_a_line(what, name, trust)
+        lab, notes = _of_a_line(line, name, trust)
     else:
         lab, notes = _of_options(what[0] if what else None, keys, net, forward, name), ()
+    if not quiet:
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
     if dry_run:
         from vmlan.labfile.write import dumps
 
         print(dumps(lab), end="")
         return
-    if not quiet:
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
     _run(lab, detach=detach, quiet=quiet, timeout=timeout)
 
 
 def _run(lab: Lab, *, detach: bool, quiet: bool, timeout: float) -> None:
+    machine = lab.machines[0]
+    name, had_disks = machine.name, single.has_kept_disks(machine.name)
+    with lifecycle.interruptible():
+        file = _bring_up(lab, had_disks=had_disks, detach=detach, quiet=quiet, timeout=timeout)
+        if detach:
+            print(f"{name} runs; `vmlan console -f {name} {name}` joins it, `vmlan down -f {name}` ends it")
+            return
+        try:
+            screen = "" if machine.image == "tiny" else f" (its screen: vmlan screen -f {name} {name})"
+            greeting = f"{name}'s serial console; Ctrl-] ends the machine{screen}"
+            console_.attach(paths.layout(file).machine(name), name, greeting, stay=True)
+        except NotRunning:
+            print(f"{name} has ended", file=sys.stderr)
+        finally:
+            with open_progress(quiet=True) as progress:
+                single.end(file, progress, disks=not had_disks)
+
+
+def _bring_up(lab: Lab, *, had_disks: bool, detach: bool, quiet: bool, timeout: float) -> Path:
+    """Start the machine; if that does not come to its end, nothing of it is left, and all else as it was."""
     name = lab.machines[0].name
-    file = single.write(lab, name)
-    with open_progress(quiet=quiet) as progress:
+    with open_progress(quiet=quiet) as progress, single.claimed(lab, name) as file:
         try:
             lifecycle.up(file, progress=progress, timeout=timeout)
         except Timeout:
-            if not detach:  # its console is where one sees why
-                progress.note(f"{name} is not ready after {timeout:.0f} s")
-            else:
+            if detach:
                 raise
+            progress.note(f"{name} is not ready after {timeout:.0f} s")  # its console says why
+        except Busy:
+            raise  # somebody else is at it
         except BaseException:
-            single.end(file, progress)
+            lifecycle.down(file, disks=not had_disks, now=True)
             raise
-    if detach:
-        print(f"{name} runs; `vmlan console -f {name} {name}` joins it, `vmlan down -f {name}` ends it")
-        return
-    try:
-        screen = f"vmlan screen -f {name} {name}"
-        greeting = f"{name}'s serial console; Ctrl-] ends the machine (its screen: {screen})"
-        console_.attach(paths.layout(file).machine(name), name, greeting, stay=True)
-    except NotRunning:
-        print(f"{name} has ended", file=sys.stderr)
-    finally:
-        with open_progress(quiet=True) as progress:
-            single.end(file, progress)
+    return file
 
 
 def _of_options(
@@ -140,6 +154,8 @@ def _of_options(
         machine["image"] = image if _is_name(image) else str(Path(image).expanduser().absolute())
     if "cpus" in machine and machine["cpus"].isdigit():
         machine["cpus"] = int(machine["cpus"])
+    if "boot" in machine:
+        machine["boot"] = [word for text in machine["boot"] for word in text.split(",")]
     if "disks" in machine:
         machine["disks"] = [_disk(text) for text in machine["disks"]]
     if not machine:
@@ -162,11 +178,11 @@ def _of_options(
 def _is_name(text: str) -> bool:
     from vmlan.catalogue import CATALOGUE
 
-    return (text == "tiny" or text in CATALOGUE) and not Path(text).exists()
+    return text == "tiny" or text in CATALOGUE
 
 
 def _disk(text: str) -> dict[str, str]:
-    size = re.fullmatch(r"\d+(\.\d+)?\s?[KMGT](i?B)?", text, re.IGNORECASE)
+    size = re.fullmatch(r"\d+(\.\d+)?\s?([KMGT](i?B)?)?", text, re.IGNORECASE)
     return {"size": text} if size else {"base": text}
 
 
@@ -179,13 +195,28 @@ def _name(image: str | None, keys: dict[str, Any]) -> str:
     return plain if plain and plain[0].isalpha() else f"vm-{plain}".rstrip("-")
 
 
-def _of_a_line(words: tuple[str, ...], name: str | None, trust: bool) -> tuple[Lab, tuple[str, ...]]:
-    """The machine of a command line, and what changed. Raises `RequestError` for one that cannot be."""
-    from vmlan.cli.import_ import installed_qemu
-    from vmlan.notes.importer import import_lines
-    from vmlan.notes.shell import from_words
+def _line_of(words: tuple[str, ...]) -> CommandLine | None:
+    """The command line that is meant; None if it is an image's file or name."""
+    if len(words) < 2 and (not words or Path(words[0]).exists() or not re.search(r"qemu|kvm", words[0])):
+        return None
+    from vmlan.notes.programs import is_program
+    from vmlan.notes.shell import command_lines, from_words
 
-    found = import_lines([from_words(words)], installed_qemu(), folder=Path.cwd(), trust=trust)
+    if len(words) > 1 or is_program(words[0]):
+        return from_words(words)
+    lines = command_lines(words[0])  # a whole line in quotes
+    if len(lines) > 1:
+        raise RequestError("these are several machines", hint="vmlan import makes a lab of them")
+    return lines[0] if lines else None
+
+
+def _of_a_line(line: CommandLine, name: str | None, trust: bool) -> tuple[Lab, tuple[str, ...]]:
+    """The machine of a command line, and what changed. Raises `RequestError` for one that cannot be."""
+    from vmlan.cli.import_ import grouped, installed_qemu
+    from vmlan.notes.importer import import_lines
+
+    here = Path.cwd()  # where the line's paths begin; the lab file is elsewhere
+    found = import_lines([line], installed_qemu(), folder=here, trust=trust, absolute=True)
     if found.lab is None:
         raise RequestError(found.refused[0].reason)
     if found.blanks:
@@ -196,4 +227,4 @@ def _of_a_line(words: tuple[str, ...], name: str | None, trust: bool) -> tuple[L
     if name is not None:
         machine = replace(machine, name=name)
     lab = replace(found.lab, name=machine.name, machines=(machine,))
-    return lab, tuple(f"{note.words}: {note.text}" for note in found.changes)
+    return lab, tuple(f"{words}: {note.text}" for note, words in grouped(found.changes))

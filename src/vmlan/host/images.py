@@ -100,7 +100,8 @@ def look(
         raise RequestError(
             f"{by}{path} begins as a qcow2 image, but {broken}", hint="is it a whole copy of the image?"
         ) from None
-    if header is None and path.suffix in {".qcow2", ".qcow"}:
+    # A raw disk has whole sectors, whatever it is called; a web server's error page has them by chance alone.
+    if header is None and path.suffix == ".qcow2" and path.is_file() and path.stat().st_size % _SECTOR:
         raise RequestError(
             f"{by}{path} is called a qcow2 image, and is none",
             hint=f"look at it (head -c 200 {path.name}); if it is a raw disk, call it {path.stem}.img",

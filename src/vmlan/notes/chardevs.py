@@ -74,7 +74,8 @@ def words(draft: Draft, id_: str) -> list[str] | None:
     made = Params("")
     for key, value in params.rest:
         if key != "backend":
-            made.put(key, draft.fill(value, "qemu-args"))
+            is_file = key in {"path", "logfile", "input-path"}
+            made.put(key, draft.file(value) if is_file else draft.fill(value, "qemu-args"))
     if kind == "socket":  # nobody is there yet when the lab starts
         made.put("wait", "off")
     return ["-chardev", f"{kind},id={id_}" + (f",{made}" if made.rest else "")]
@@ -89,13 +90,23 @@ def finish(draft: Draft) -> None:
 
 def serial(draft: Draft, option: Option) -> None:
     """`-serial DEV`: the first is the console; a further one stays if nothing has to be there for it."""
-    draft.serials += 1
+    draft.serials += option.value != "none"
     if option.value.startswith("chardev:"):
         use(draft, option.value.removeprefix("chardev:"))
     if draft.serials == 1 or option.value == "none":
         draft.became(option, Fate.OURS, _CONSOLE)
         return
     _port(draft, option, "-serial")
+
+
+def isa_serial(draft: Draft, option: Option, params: Params) -> bool:
+    """`-device isa-serial,…`: whether it is the first serial port, which is the console."""
+    if draft.serials or (params.peek("index") or "0") != "0":
+        return False
+    draft.serials = 1
+    use(draft, params.peek("chardev"))
+    draft.became(option, Fate.OURS, _CONSOLE)
+    return True
 
 
 def parallel(draft: Draft, option: Option) -> None:
@@ -112,15 +123,16 @@ def debugcon(draft: Draft, option: Option) -> None:
 
 
 def _port(draft: Draft, option: Option, name: str) -> None:
-    if draft.unclear(option, option.value, "this port"):
+    if draft.unclear(option, option.value, "the port is left out"):
         return
     kind, colon, rest = option.value.partition(":")
     if kind in {"null", "pty", "file"} and (colon or kind != "file"):
-        draft.keep(option, name, option.value)
+        draft.keep(option, name, f"{kind}{colon}{draft.file(rest) if kind == 'file' else rest}")
     elif kind in {"tcp", "telnet", "unix"} and "server" in rest.split(",") + [
         part.partition("=")[0] for part in rest.split(",")
     ]:
         place = rest.split(",")[0]
+        place = draft.file(place) if kind == "unix" else place
         draft.keep(
             option, name, f"{kind}:{place},server=on,wait=off", text="the machine does not wait for a caller"
         )
@@ -131,7 +143,7 @@ def _port(draft: Draft, option: Option, name: str) -> None:
 def gdb(draft: Draft, option: Option) -> None:
     """`-gdb DEV` and `-s`: the debugger's port is on the lab's host side."""
     place = "tcp::1234" if option.name == "s" else option.value
-    if draft.unclear(option, place, "the debugger's port"):
+    if draft.unclear(option, place, "the port is left out"):
         return
     if not place.startswith("tcp:"):
         draft.out(option, "only a port can be in a lab: -gdb tcp::1234")

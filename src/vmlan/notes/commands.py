@@ -105,7 +105,8 @@ def around(command: Simple, scope: Scope) -> list[str]:
     ]
     if redirects:
         written = short(" ".join(redirects))
-        shows = ": `vmlan console` shows what the machine writes" if ">" in written else ""
+        writes = any(token.kind == "redirect" and token.text[-1:] == ">" for token in command.tokens)
+        shows = ": `vmlan console` shows what the machine writes" if writes and "<>" not in written else ""
         said.append(f"the redirection {written} is left out{shows}")
     if command.source:
         said.append(f"'{command.source}' was piped into it, and is left out")

@@ -35,6 +35,10 @@ _DISKS: dict[str, tuple[Literal["disk", "cdrom", "floppy", "usb"], Bus]] = {
 _AHCI = {"ahci", "ich9-ahci"}
 _CONTROLLERS = {*_AHCI, "virtio-scsi", "virtio-scsi-pci", "virtio-scsi-pci-non-transitional"}
 _CONTROLLERS |= {"virtio-scsi-pci-transitional", "isa-fdc", "piix3-ide", "piix4-ide", "nvme-subsys"}
+#: Controllers whose disks are on vmlan's own virtio-scsi instead; without disks they stay.
+_OTHER_SCSI = {"lsi", "lsi53c895a", "lsi53c810", "megasas", "megasas-gen2", "mptsas1068", "pvscsi"}
+_OTHER_SCSI |= {"am53c974", "dc390"}
+_USB_SCSI = {"usb-uas", "usb-bot"}
 
 #: Where a device sits: QEMU chooses it for ours.
 _PLACES = {"bus", "addr", "unit", "lun", "scsi-id", "channel", "port", "acpi-index", "id"}
@@ -44,7 +48,8 @@ _COMMON |= {"write-cache", "rerror", "werror", "discard_granularity"}
 #: Properties of disks that QEMU 5.2 to 11.1 have, and no key.
 _PROPERTIES: dict[str, set[str]] = {
     "virtio": _COMMON | {"num-queues", "queue-size", "config-wce", "disable-legacy", "disable-modern"}
-    | {"romfile", "cyls", "heads", "secs", "iommu_platform", "ats", "packed", "multifunction", "event_idx"},
+    | {"iothread", "romfile", "cyls", "heads", "secs", "iommu_platform", "ats", "packed", "event_idx"}
+    | {"multifunction"},
     "ide": _COMMON | {"rotation_rate", "wwn", "ver", "model", "cyls", "heads", "secs", "bios-chs-trans"},
     "sata": _COMMON | {"rotation_rate", "wwn", "ver", "model"},
     "scsi": _COMMON | {"rotation_rate", "wwn", "ver", "product", "vendor", "removable", "device_id"},
@@ -60,7 +65,11 @@ _PROGRAM_BESIDE = "another program must run beside QEMU for it ({}), which vmlan
 def read(draft: Draft, option: Option) -> None:
     """`-device DRIVER,…`: noted for when the whole line is read."""
     params = Params(option.value, "driver")
-    draft.devices.append(Device(option, params.take("driver") or "", params))
+    driver = params.take("driver") or ""
+    draft.devices.append(Device(option, driver, params))
+    if driver == "isa-fdc":
+        for name in params.take_all("driveA", "driveB"):
+            draft.devices.append(Device(option, "floppy", Params(f"drive={name}")))
 
 
 def assign(draft: Draft, option: Option) -> None:
@@ -93,6 +102,12 @@ def _disk(draft: Draft, device: Device, drive: Drive, ahci: set[str | None]) -> 
     place = (device.params.peek("bus") or "").split(".")[0]
     if bus == "ide" and kind == "disk" and place in ahci:
         bus = "sata"
+    if device.driver.startswith("scsi-") and (controller := _scsi(draft, place)) is not None:
+        controller.emptied = True
+        if controller.driver in _USB_SCSI:
+            kind = "usb"
+        elif kind == "disk":
+            draft.became(option, Fate.KEY, f"here on virtio-scsi (bus: scsi) instead of {controller.driver}")
     drive.params.take("media", "index", "unit", "bus")
     medium = disks.image(draft, drive, kind)
     draft.became(option, Fate.KEY)
@@ -110,7 +125,7 @@ def _disk(draft: Draft, device: Device, drive: Drive, ahci: set[str | None]) -> 
         words = f"-device {key}={shown(value)}"
         if key in _PLACES:
             continue
-        if draft.unclear(option, value, "QEMU's default", words=words):
+        if draft.unclear(option, value, "QEMU's default stands", words=words):
             continue
         if key == "bootindex" and value.lstrip("-").isdigit():
             medium.bootindex = int(value)
@@ -121,19 +136,30 @@ def _disk(draft: Draft, device: Device, drive: Drive, ahci: set[str | None]) -> 
     draft.media.append(medium)
 
 
+def _scsi(draft: Draft, place: str) -> Device | None:
+    """The controller of a SCSI disk, by its id or as the line's first, if it is none that vmlan has."""
+    others = [each for each in draft.devices if each.driver in _OTHER_SCSI | _USB_SCSI]
+    if place:
+        return next((each for each in others if each.params.peek("id") == place), None)
+    return next((each for each in others if each.driver not in _USB_SCSI), None)
+
+
 def rest(draft: Draft) -> None:
     """Every device that is neither disk nor NIC, and the drives that nothing attaches."""
-    screens = [device for device in draft.devices if device.driver in _SCREENS]
+    screens = [
+        device for device in draft.devices if _WITHOUT_GL.get(device.driver, device.driver) in _SCREENS
+    ]
     for device in draft.devices:
         if device.done:
             continue
         device.done = True
-        if device.driver in _CONTROLLERS:
+        if device.driver in _CONTROLLERS or device.emptied:
             _controller(draft, device)
         else:
             _other(draft, device)
     if screens and not any(kept.words[:1] == ["-vga"] for kept in draft.kept):
-        draft.keep(screens[0].option, "-vga", "none", text="it is the only screen: -vga none in qemu-args")
+        why = "with it QEMU adds no screen of its own: -vga none in qemu-args"
+        draft.keep(screens[0].option, "-vga", "none", text=why)
     for drive in draft.drives:
         if not drive.taken:
             drive.taken = True
@@ -152,10 +178,14 @@ def _controller(draft: Draft, device: Device) -> None:
         _pass_on(draft, device)
     else:
         draft.became(device.option, Fate.OURS, "vmlan adds the controllers that its disks need")
+        for key, value in device.params.rest:
+            if key not in _PLACES:
+                words = f"-device {device.driver} {key}={shown(value)}"
+                draft.out(device.option, "vmlan's own controller has QEMU's defaults", words=words)
 
 
-#: Screens that are the machine's first one by themselves.
-_SCREENS = {"VGA", "cirrus-vga", "vmware-svga", "virtio-vga", "bochs-display", "secondary-vga", "ati-vga"}
+#: Screens with which QEMU adds none of its own (QEMU, system/vl.c: default_list).
+_SCREENS = {"VGA", "isa-vga", "cirrus-vga", "isa-cirrus-vga", "vmware-svga", "virtio-vga", "ati-vga"}
 _SPICE = {"qxl", "qxl-vga"}
 _SERIAL = {"virtio-serial", "virtio-serial-pci", "virtio-serial-pci-non-transitional"}
 #: Names that QEMU has for its own devices (QEMU, softmmu/qdev-monitor.c: qdev_alias_table).
@@ -188,13 +218,14 @@ _WITHOUT_GL = {
 
 def _other(draft: Draft, device: Device) -> None:
     option, driver, params = device.option, device.driver, device.params
-    if draft.unclear(option, driver, "the machine"):
+    text = "it"
+    if draft.unclear(option, driver, "the device is left out"):
+        return
+    if driver == "isa-serial" and chardevs.isa_serial(draft, option, params):
         return
     if driver in {"pci-assign", "kvm-pci-assign"}:
         device.driver = "vfio-pci"
-        draft.became(
-            option, Fate.ARGS, "gone since QEMU 3.0; vfio-pci hands a PCI device of this host on today"
-        )
+        text = "gone since QEMU 3.0; today vfio-pci, which"
     if driver in _WITHOUT_GL:
         device.driver = _WITHOUT_GL[driver]
         why = f"its graphics need a screen of this host; here {device.driver}"
@@ -217,7 +248,7 @@ def _other(draft: Draft, device: Device) -> None:
     elif not draft.has_device(device.driver):
         draft.out(option, f"the installed QEMU has no device '{device.driver}'")
     else:
-        _pass_on(draft, device)
+        _pass_on(draft, device, text)
 
 
 def _port_stays(draft: Draft, params: Params) -> bool:
@@ -231,7 +262,7 @@ def _port_stays(draft: Draft, params: Params) -> bool:
     )  # fmt: skip
 
 
-def _pass_on(draft: Draft, device: Device) -> None:
+def _pass_on(draft: Draft, device: Device, subject: str = "it") -> None:
     """The device as it is, but for what cannot be in a lab."""
     option, params = device.option, device.params
     chardev = params.peek("chardev")
@@ -250,7 +281,9 @@ def _pass_on(draft: Draft, device: Device) -> None:
         found.taken = True
         file = found.params.take("file") or ""
         draft.need(shown(file))
-        found.params.put("file", draft.fill(file, "qemu-args"))
+        if found.params.peek("format") is None:  # so that QEMU need not guess it from what a guest wrote
+            found.params.put("format", "qcow2" if file.endswith(".qcow2") else "raw")
+        found.params.put("file", draft.file(file))
         before += ["-drive", f"if=none,id={drive},{found.params}"]
         draft.became(found.option, Fate.ARGS)
     if device.driver in _USB and params.peek("bus") is None:
@@ -264,14 +297,17 @@ def _pass_on(draft: Draft, device: Device) -> None:
     pairs: list[tuple[str, str]] = []
     for key, value in params.rest:
         if clean(value) or key in _HOST_KEYS:
-            pairs.append((key, draft.fill(value, "qemu-args")))
+            is_file = key in {"romfile", "file"} and value
+            pairs.append((key, draft.file(value) if is_file else draft.fill(value, "qemu-args")))
             if key in {"romfile", "file"} and value:
                 draft.need(shown(value))
         else:
-            draft.unclear(option, value, "the device's own default", words=f"-device {key}={shown(value)}")
+            draft.unclear(
+                option, value, "the device's own default stands", words=f"-device {key}={shown(value)}"
+            )
     listed = "".join(f",{key}={value.replace(',', ',,')}" for key, value in pairs)
     host = device.driver.startswith(("vfio", "usb-host", "virtio-input-host"))
-    text = "it needs a device of this host, which the lab's QEMU must be allowed to open" if host else ""
+    text = f"{subject} needs a device of this host that the lab's QEMU may open" if host else ""
     draft.keep(option, *before, "-device", f"{device.driver}{listed}", text=text)
 
 

@@ -107,6 +107,14 @@ def snapshot(draft: Draft, option: Option) -> None:
 
 def resolve(draft: Draft) -> None:
     """Make media of the drives that attach themselves (all but if=none), in the line's order."""
+    for option, node in draft.flashes:
+        chips = [each for each in draft.drives if each.id == node and not each.taken]
+        for each in chips:
+            each.interface = "pflash"
+        if not chips:
+            draft.out(
+                option, f"no image file is behind '{shown(node)}'", words=f"-machine pflash={shown(node)}"
+            )
     for each in draft.drives:
         if each.interface == "none" or each.taken:
             continue
@@ -140,7 +148,8 @@ def attach(draft: Draft, each: Drive) -> Medium | None:
     rest(draft, medium, params)
     draft.media.append(medium)
     if each.interface == "scsi":
-        why = "PCs have had no SCSI of their own since QEMU 2.12; here bus: scsi (virtio-scsi)"
+        here = "bus: scsi (virtio-scsi)" if kind == "disk" else "the machine's own CD drive: cdrom:"
+        why = f"PCs have had no SCSI of their own since QEMU 2.12; here {here}"
         draft.became(option, Fate.KEY, why)
     draft.became(option, Fate.KEY)
     return medium
@@ -152,7 +161,7 @@ def _slot(draft: Draft, option: Option, params: Params) -> int | None:
     for key, value in (("index", index), ("unit", unit), ("bus", bus)):
         if value is not None and not _DIGITS.fullmatch(value):
             words = f"{option.name_of} {key}={shown(value)}"
-            if not draft.unclear(option, value, "its place", words=words):
+            if not draft.unclear(option, value, "it gets a free place", words=words):
                 draft.out(option, "it is no place on a controller", words=words)
             return None
     if index is not None:
@@ -174,9 +183,17 @@ def image(draft: Draft, each: Drive, kind: str) -> Medium | None:
         else:
             draft.out(option, "it names no file")
         return None
+    if file.startswith("json:"):
+        inner = Params(file.removeprefix("json:"))
+        behind = inner.take("file.filename", "filename")
+        if behind is None:
+            what = "its JSON has no file name" if inner.peek("") is None else "its JSON cannot be read"
+            draft.out(option, f"{what}: write the disk as a file")
+            return None
+        format_, file = inner.peek("driver") or format_, behind
     if _REMOTE.match(file):
         file = _copied(draft, option, file)
-    elif file.startswith("json:") or (_PROTOCOL.match(file) and not re.match(r"(file|host_\w+):", file)):
+    elif _PROTOCOL.match(file) and not re.match(r"(file|host_\w+):", file):
         _keep_whole(draft, each, [("file", file), ("format", format_ or "raw")], kind)
         return None
     read_only = params.take("readonly", "read-only")
@@ -216,12 +233,17 @@ def _keep_whole(draft: Draft, each: Drive, pairs: list[tuple[str, str]], kind: s
     made.put("if", "none")
     made.put("id", id_)
     for key, value in pairs:
-        made.put(key, draft.fill(value, "qemu-args"))
+        is_file = key in {"file", "file.dir", "file.filename"}
+        made.put(key, draft.file(value) if is_file else draft.fill(value, "qemu-args"))
         if key in {"file", "file.dir"}:
             folder = re.match(r"(fat:)(rw:|floppy:|\d+:)*(.*)", value)
             if key == "file.dir" or folder:
                 draft.need(shown(folder[3] if folder else value), folder=True)
-    device = "ide-cd" if kind == "cdrom" else "virtio-blk-pci" if each.interface == "virtio" else "ide-hd"
+    file = made.peek("file") or ""
+    if file.startswith("fat:") and ":rw:" not in file:  # QEMU does not write to the folder
+        made.put(*(("readonly", "on") if kind == "floppy" else ("snapshot", "on")))
+    bus = "virtio-blk-pci" if each.interface == "virtio" else "ide-hd"
+    device = {"cdrom": "ide-cd", "floppy": "floppy", "usb": "usb-storage"}.get(kind, bus)
     draft.keep(
         each.option, "-drive", str(made), "-device", f"{device},drive={id_}", text="it is no image file"
     )
@@ -231,11 +253,11 @@ def rest(draft: Draft, medium: Medium, params: Params) -> None:
     """What else a drive says, as properties without a key, or as a note."""
     for key, value in params.rest:
         words = f"{medium.option.name_of} {key}={shown(value)}"
-        if draft.unclear(medium.option, value, "QEMU's default", words=words):
+        if draft.unclear(medium.option, value, "QEMU's default stands", words=words):
             continue
         if key in {"boot", "addr", "if", "id"}:
             if key == "boot":
-                why = "dropped in 1.x: the firmware boots every disk by itself; see boot:"
+                why = "only early KVM had it: the firmware boots every disk by itself; see boot:"
                 draft.out(medium.option, why, words=words)
         elif key == "bootindex" and value.isdigit():
             medium.bootindex = int(value)
@@ -261,7 +283,7 @@ def flash(draft: Draft, each: Drive) -> None:
         draft.keep(
             option,
             "-drive",
-            f"if=pflash,format=raw,readonly=on,file={draft.fill(file, 'qemu-args').replace(',', ',,')}",
+            f"if=pflash,format=raw,readonly=on,file={draft.file(file).replace(',', ',,')}",
         )
         return
     uefi(draft, option, file)
@@ -288,7 +310,7 @@ def bios(draft: Draft, option: Option) -> None:
         return
     draft.firmware_given = True
     draft.need(shown(option.value))
-    draft.keep(option, "-bios", draft.fill(option.value, "qemu-args"))
+    draft.keep(option, "-bios", draft.file(option.value))
 
 
 def card(draft: Draft, each: Drive) -> None:
@@ -299,7 +321,7 @@ def card(draft: Draft, each: Drive) -> None:
         return
     draft.need(shown(file))
     id_ = f"card{len(draft.kept)}"
-    source = f"if=none,id={id_},file={draft.fill(file, 'qemu-args').replace(',', ',,')},format=raw"
+    source = f"if=none,id={id_},file={draft.file(file).replace(',', ',,')},format=raw"
     why = "a PC has no SD slot, and QEMU refuses it; here one on a PCI card"
     draft.keep(
         each.option, "-device", "sdhci-pci", "-drive", source, "-device", f"sd-card,drive={id_}", text=why

@@ -1,4 +1,4 @@
-"""What `$` and `%` begin: variables, arguments, commands, sums, in sh, make and cmd.exe alike."""
+"""What `$` and `%` begin, in quotes too: variables, arguments, commands, sums; in sh, make and cmd.exe."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from bisect import bisect_left
 
 from vmlan.notes.tokens import BLANKS, Piece
 
+_IN_QUOTES = re.compile(r"[$`\\%<]")
+#: A place to fill in, as people write it by hand; group 1 is what they call it.
+HAND = re.compile(r"<([A-Za-z][^<>|&;\"'`$\n]{0,60})>")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ENV = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 _MAKE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 _PERCENT = re.compile(r"%([A-Za-z_][A-Za-z0-9_]*)%")
+_HERE = re.compile(r"%~dp0\\?", re.IGNORECASE)
 _PERCENT_ARGUMENT = re.compile(r"%(?:~[a-z]*)?([0-9*])")
 _ANSI = re.compile(r"\$'((?:[^'\\]|\\.)*+)'")
 _ESCAPES = re.compile(r"\\(?:([abefnrtv\\'\"?])|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|([0-7]{1,3}))")
@@ -82,7 +86,46 @@ def expansion(source: Source, at: int, end: int, *, quoted: bool, windows: bool)
     return Piece("text", "$", quoted), at + 1
 
 
+def inside_quotes(source: Source, position: int, end: int, *, windows: bool) -> list[Piece]:
+    """The pieces between two double quotes."""
+    pieces: list[Piece] = []
+    while position < end:
+        special = _IN_QUOTES.search(source.text, position, end)
+        stop = special.start() if special else end
+        if stop > position:
+            pieces.append(Piece("text", source.text[position:stop], quoted=True))
+        if special is None:
+            break
+        piece, position = _special_in_quotes(source, stop, end, windows=windows)
+        pieces.append(piece)
+    return pieces
+
+
+def _special_in_quotes(source: Source, at: int, end: int, *, windows: bool) -> tuple[Piece, int]:
+    text = source.text
+    sign, follows = text[at], text[at + 1 : min(at + 2, end)]
+    if sign == "\\":
+        if follows == "\n":
+            return Piece("text", "", quoted=True), at + 2
+        if follows and follows in ('$`"' if windows else '$`"\\'):
+            return Piece("text", follows, quoted=True), at + 2
+    elif sign == "`":
+        close = text.find("`", at + 1, end)
+        if close > 0:
+            return Piece("run", text[at + 1 : close], quoted=True), close + 1
+    elif sign == "<":
+        hand = HAND.match(text, at, end)
+        if hand:
+            return Piece("hand", hand.group(1), quoted=True), hand.end()
+    else:
+        return expansion(source, at, end, quoted=True, windows=windows)
+    return Piece("text", sign, quoted=True), at + 1
+
+
 def _percent(text: str, at: int, end: int, *, quoted: bool, windows: bool) -> tuple[Piece, int]:
+    here = _HERE.match(text, at, end)
+    if here:  # the folder of the script
+        return Piece("text", "", quoted), here.end()
     named = _PERCENT.match(text, at, end)
     if named:
         return Piece("name", named.group(1), quoted), named.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,7 @@ class Device:
     driver: str
     params: Params
     done: bool = False
+    emptied: bool = False  #: a controller whose disks are on one of vmlan's own instead
 
 
 @dataclass
@@ -73,6 +75,7 @@ class Draft:
     trust: bool
     program: str
     options: tuple[Option, ...]
+    absolute: bool = False  #: file names in qemu-args do not depend on where QEMU runs
     notes: list[Note] = field(default_factory=list)
     blanks: list[Blank] = field(default_factory=list)
     files: list[Needed] = field(default_factory=list)
@@ -81,6 +84,7 @@ class Draft:
     # What the lab file has keys for.
     name: str | None = None
     memory: int | None = None
+    no_memory: tuple[Option, str, str] | None = None  #: a -m that gives none: its words, and why
     cpus: int = 1
     cpu: str | None = None
     accel: Accel = Accel.AUTO
@@ -101,6 +105,7 @@ class Draft:
     drives: list[Drive] = field(default_factory=list)
     devices: list[Device] = field(default_factory=list)
     media: list[Medium] = field(default_factory=list)
+    flashes: list[tuple[Option, str]] = field(default_factory=list)  #: -machine pflash0=NODE
     nodes: dict[str, Params] = field(default_factory=dict)  #: -blockdev, by node name
     chardevs: dict[str, tuple[Option, Params]] = field(default_factory=dict)
     objects: list[tuple[Option, str, Params]] = field(default_factory=list)
@@ -136,14 +141,21 @@ class Draft:
                 self.blanks.append(blank)
         return shown(text)
 
-    def unclear(self, option: Option, text: str, place: str, *, words: str | None = None) -> bool:
-        """Whether a value has a variable in it; then it is left out, with a note that names it."""
-        names = [f"${found.group(1)}" for found in PLACEHOLDER.finditer(text)]
-        if not names:
-            return False
-        what = f"what {' and '.join(dict.fromkeys(names))} holds is not known, so {place} is left as it is"
-        self.out(option, what, words=words)
-        return True
+    def file(self, text: str) -> str:
+        """A file's name for qemu-args: as the line has it, or from the root, if that is asked for."""
+        name = self.fill(text, "qemu-args")
+        fat = re.match(r"fat:(rw:|floppy:|\d+:)*", name)
+        before, after = (fat.group(), name[fat.end() :]) if fat else ("", name)
+        if not self.absolute or after.startswith(("/", "<")) or not after or (not fat and ":" in after):
+            return name
+        return f"{before}{self.folder / after}"
+
+    def unclear(self, option: Option, text: str, instead: str, *, words: str | None = None) -> bool:
+        """Whether a value has a variable in it; then a note says so, and what the lab has `instead`."""
+        why = unknown(text)
+        if why:
+            self.out(option, f"{why}; {instead}", words=words)
+        return bool(why)
 
     def path(self, text: str, place: str, *, folder: bool = False) -> Path:
         """A file that the lab uses, as the line names it: relative to the lab's folder."""
@@ -181,6 +193,14 @@ class Draft:
                     f"{whose} has no such thing in a lab",
                     words=f"{option.words.split()[0]} {key}={shown(value)}",
                 )
+
+
+def unknown(text: str) -> str:
+    """That a variable of the text is not known, as a sentence; "" if it has none."""
+    names = dict.fromkeys(shown(found.group()) for found in PLACEHOLDER.finditer(text))
+    if not names:
+        return ""
+    return f"what {' and '.join(names)} {'is, is' if len(names) == 1 else 'are, is'} not known"
 
 
 def clean(text: str) -> bool:

@@ -14,13 +14,9 @@ from vmlan.model import MIB, Disk, FileDisk, Firmware, Machine, OverlayDisk
 from vmlan.notes import disks
 from vmlan.notes.draft import Draft, Medium
 from vmlan.notes.options import Kind, Option, Row
-from vmlan.notes.result import Fate, Note, Refused, Why
-from vmlan.notes.shell import shown
+from vmlan.notes.result import Fate, Note
 
 _NOBODY = Row(False, Kind.READ)
-
-#: PCs' machine types; everything else that -M can name is another architecture's.
-_PC = re.compile(r"(pc|q35|ubuntu|isapc|microvm|xenpv|xenfv|nitro|x-remote|rhel|centos)([-.\d].*)?")
 
 
 @dataclass
@@ -32,16 +28,6 @@ class Media:
     floppies: list[Path] = field(default_factory=list)
     usb: list[Path] = field(default_factory=list)
     bootindex: dict[str, int] = field(default_factory=dict)  #: `boot:`'s word → the lowest
-
-
-def other_machine(draft: Draft) -> Refused | None:
-    """A machine type that no PC is: the line is for another architecture."""
-    asked = draft.asked_machine
-    if asked == "none":
-        return Refused(Why.NO_MACHINE, "-machine none has no processor and no memory: it is no machine")
-    if _PC.fullmatch(asked) or (draft.facts and asked in {each.name for each in draft.facts.machines}):
-        return None
-    return Refused(Why.ARCHITECTURE, f"vmlan runs x86 machines, and '{shown(asked)}' is not one of them")
 
 
 def drives(draft: Draft) -> None:
@@ -99,6 +85,8 @@ def _removable(draft: Draft, each: Medium, made: Media) -> None:
 
 def _in_order(draft: Draft) -> list[Medium]:
     """Disks on IDE by their place on it (-hdb after -hda), everything else as the line has it."""
+    position_of = {id(option): number for number, option in enumerate(draft.options)}
+    draft.media.sort(key=lambda each: position_of.get(id(each.option), len(position_of)))
     ide = [each for each in draft.media if each.kind == "disk" and each.bus == "ide"]
     taken = {each.slot for each in draft.media if each.slot is not None and each.kind in {"disk", "cdrom"}}
     free = (slot for slot in range(100) if slot not in taken)
@@ -173,8 +161,14 @@ def memory(draft: Draft, image: Literal["tiny"] | None) -> int:
     if draft.memory is not None:
         return draft.memory
     size = Machine.memory if image == "tiny" else MEMORY_OF_OTHERS
-    why = f"QEMU would give 128M, too little for most systems with a desktop; here memory: {size // MIB}M"
-    draft.became(Option("", "", "no -m", _NOBODY), Fate.KEY, why)
+    here = f"here memory: {size // MIB}M"
+    if draft.no_memory is not None:
+        option, words, why = draft.no_memory
+        draft.out(option, f"{why}; {here}", words=words)
+    else:
+        little = "" if image == "tiny" else ", too little for most systems with a desktop"
+        option = Option("", "", "no -m", _NOBODY)
+        draft.became(option, Fate.KEY, f"QEMU would give 128M{little}; {here}")
     return size
 
 
@@ -204,7 +198,9 @@ def unsaid(draft: Draft) -> None:
 
 
 #: The ids that vmlan gives itself.
-_OWN = re.compile(r"(net|nic|disk|cdrom|floppy|usb|serial|agent|fdc|ahci|scsi)\d+|hub\d+(user|port)|dev-.*")
+_OWN = re.compile(
+    r"(net|nic|disk|cdrom|floppy|usb|xhci|serial|agent|fdc|ahci|scsi)\d+|hub\d+(user|port)|dev-.*"
+)
 _REFERS = re.compile(r"(?<=[=,:])([A-Za-z][\w.-]*)")
 
 
@@ -213,8 +209,9 @@ def arguments(
 ) -> tuple[str, ...]:
     """The qemu-args, in the line's order, objects first; no id of theirs is one of vmlan's.
 
-    `usb`: the machine has USB for a medium of its own, and need not be given it.
+    `usb`: the machine has USB for a medium of its own, and needs no other controller unless it is named.
     """
+    usb = usb and not any("usb-bus" in word for kept in draft.kept for word in kept.words)
     words = [word for _, made in objects for word in made]
     once: set[tuple[str, ...]] = set()
     position = {id(option): number for number, option in enumerate(draft.options)}

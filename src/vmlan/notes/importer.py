@@ -9,24 +9,30 @@ from pathlib import Path, PurePath
 
 from vmlan.labfile.values import name_of
 from vmlan.model import Accel, FileDisk, Lab, Machine, OverlayDisk
-from vmlan.notes import chardevs, danger, devices, finish, names, nics, passing, setting
+from vmlan.notes import chardevs, devices, finish, names, nics, passing, refusals, setting
 from vmlan.notes.draft import Draft
 from vmlan.notes.networks import Networks
-from vmlan.notes.options import Kind, Option, parse
+from vmlan.notes.options import Option, parse
 from vmlan.notes.readers import read
-from vmlan.notes.result import Blank, Fate, Imported, Needed, Note, Refused, Why
+from vmlan.notes.result import Blank, Fate, Imported, Needed, Note, Refused
 from vmlan.notes.shell import PLACEHOLDER, CommandLine, shown
 from vmlan.qemu.facts import QemuFacts
 
 
 def import_lines(
-    lines: Sequence[CommandLine], qemu: QemuFacts | None, *, folder: Path, trust: bool = False
+    lines: Sequence[CommandLine],
+    qemu: QemuFacts | None,
+    *,
+    folder: Path,
+    trust: bool = False,
+    absolute: bool = False,
 ) -> Imported:
     """The lab of these command lines: a machine for each line that can be one.
 
     `qemu`: what the installed QEMU has; None where there is none (then every QEMU is believed to have
     everything). `folder`: where the lab file will be; relative paths of the lines start there. `trust`:
-    also lines that run programs on this machine.
+    also lines that run programs on this machine. `absolute`: file names in qemu-args, which are relative to
+    where the lab file is, are made independent of that.
     """
     networks = Networks()
     machines: list[Machine] = []
@@ -35,7 +41,7 @@ def import_lines(
     files: list[Needed] = []
     refused: list[Refused] = []
     for line in lines:
-        found = _line(line, qemu, folder, trust)
+        found = _line(line, qemu, folder, trust, absolute)
         if isinstance(found, Refused):
             refused.append(replace(found, line=line.line))
             continue
@@ -52,45 +58,45 @@ def import_lines(
     return Imported(lab, (*notes, *more), tuple(blanks), tuple(files), tuple(refused))
 
 
-def _line(line: CommandLine, qemu: QemuFacts | None, folder: Path, trust: bool) -> Draft | Refused:
+def _line(
+    line: CommandLine, qemu: QemuFacts | None, folder: Path, trust: bool, absolute: bool
+) -> Draft | Refused:
     """One line, read to its end."""
     program = line.words[0] if line.words else ""
-    if (wrong := _other_architecture(program)) is not None:
+    if (wrong := refusals.other_architecture(program)) is not None:
         return wrong
     options = parse(line.words[1:])
     if isinstance(options, Refused):
         return options
-    if (asks := _asks(options)) is not None:
-        return asks
-    if not trust and (danger_ := danger.refuse(options)) is not None:
-        return danger_
-    draft = Draft(folder, qemu, trust, program, options)
+    wrong = refusals.asks(options) or (None if trust else refusals.runs_programs(options))
+    if wrong is not None:
+        return wrong
+    draft = Draft(folder, qemu, trust, program, options, absolute)
     for option in options:
-        read(draft, option)
-    wrong = finish.other_machine(draft)
+        if option.remark:
+            draft.notes.append(Note(option.words, Fate.KEY, option.remark))
+        if (later := _later(option, options)) is not None:
+            draft.out(option, f"{later.name_of} comes again, and the last one counts")
+        else:
+            read(draft, option)
+    wrong = refusals.other_machine(draft)
     if wrong is not None:
         return wrong
     _program(draft)
     return draft
 
 
-_SYSTEM = re.compile(r"qemu-system-([A-Za-z0-9_]+?)w?(?:\.(?:exe|lnk|bat))?$")
+#: Options of which QEMU takes the last; the others add up, or QEMU says itself what it makes of two.
+_ONE = {name: name for name in ("cpu", "smp", "m", "kernel", "initrd", "append", "uuid", "vga", "bios")}
+_ONE |= {"std-vga": "vga", "cirrusvga": "vga", "vmwarevga": "vga"}
 
 
-def _other_architecture(program: str) -> Refused | None:
-    base = re.split(r"[/\\]", program)[-1]
-    found = _SYSTEM.search(base)
-    if found is None or found[1] in {"x86_64", "i386", "x86", "amd64"} or PLACEHOLDER.search(base):
+def _later(option: Option, options: Sequence[Option]) -> Option | None:
+    """The option that takes the place of this one."""
+    if option.name not in _ONE:
         return None
-    return Refused(Why.ARCHITECTURE, f"vmlan runs x86 machines; this line is for {found[1]} ({shown(base)})")
-
-
-def _asks(options: Sequence[Option]) -> Refused | None:
-    for option in options:
-        asked = option.row.kind is Kind.ASK or option.value in {"help", "?"} or option.value.endswith(",help")
-        if asked and option.name not in {"", "append", "name"}:
-            return Refused(Why.NO_MACHINE, f"{option.words} asks QEMU something: it starts no machine")
-    return None
+    last = [each for each in options if _ONE.get(each.name) == _ONE[option.name]][-1]
+    return None if last is option else last
 
 
 def _program(draft: Draft) -> None:
@@ -154,7 +160,8 @@ def _name(draft: Draft) -> str:
     for wanted in shorts:
         for option in draft.options:
             if option.name == wanted:
-                stem = names.valid(PurePath(PLACEHOLDER.sub("", option.value)).stem)
+                path = PurePath(PLACEHOLDER.sub("", option.value))
+                stem = "" if path.name.startswith(".") else names.valid(path.stem)
                 if stem:
                     return stem
     return "vm"

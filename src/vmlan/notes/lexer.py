@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from vmlan.notes.dollars import Source, expansion
+from vmlan.notes.dollars import HAND, Source, expansion, inside_quotes
 from vmlan.notes.programs import PROGRAM_TEXT, is_qemu_option
 from vmlan.notes.tokens import BLANKS, Piece, Token, short
 
@@ -18,7 +18,6 @@ _EMPTY_LINE = re.compile(rf"\n[{BLANKS}]*\n")
 _FENCE = re.compile(rf"[{BLANKS}>]*(?:```|~~~)")
 _CONTINUATION = re.compile(rf"(\\{{1,4}}|\^|`)([{BLANKS}]*)(?:\n|\Z)")
 _STRAY = re.compile(rf"\\{{1,4}}[{BLANKS}]+")
-_HAND = re.compile(r"<([A-Za-z][^<>|&;\"'`$\n]{0,60})>")
 _TAG = re.compile(r"</?(?:pre|code|kbd|tt|samp|p|li|br ?/?)>")
 _INPUT_AND_DESCRIPTOR = re.compile(r"\s\d*\Z")
 _REDIRECT = re.compile(r"(?:&>>?|<<<|<<-?|<>|>>|>\||>&|<&|<|>)")
@@ -284,43 +283,9 @@ class Line:
         if sign == "'":
             self._add(Piece("text", self._text[start:close], quoted=True), end)
             return
-        for piece in self._inside(start, close) or [Piece("text", "", quoted=True)]:
+        pieces = inside_quotes(self._source, start, close, windows=self._windows)
+        for piece in pieces or [Piece("text", "", quoted=True)]:
             self._add(piece, end)
-
-    def _inside(self, position: int, end: int) -> list[Piece]:
-        """The pieces between two double quotes."""
-        pieces: list[Piece] = []
-        while position < end:
-            special = _IN_QUOTES.search(self._text, position, end)
-            stop = special.start() if special else end
-            if stop > position:
-                pieces.append(Piece("text", self._text[position:stop], quoted=True))
-            if special is None:
-                break
-            piece, position = self._special_inside(stop, end)
-            pieces.append(piece)
-        return pieces
-
-    def _special_inside(self, at: int, end: int) -> tuple[Piece, int]:
-        sign, follows = self._text[at], self._text[at + 1 : at + 2]
-        if sign == "\\":
-            if follows == "\n":
-                return Piece("text", "", quoted=True), at + 2
-            known = (
-                follows and at + 1 < end and follows in '$`"\\' and not (self._windows and follows == "\\")
-            )
-            return Piece("text", follows if known else "\\", quoted=True), at + (2 if known else 1)
-        if sign == "`":
-            close = self._text.find("`", at + 1, end)
-            if close > 0:
-                return Piece("run", self._text[at + 1 : close], quoted=True), close + 1
-        elif sign == "<":
-            hand = _HAND.match(self._text, at, end)
-            if hand:
-                return Piece("hand", hand.group(1), quoted=True), hand.end()
-        else:
-            return self._expansion(at, end, quoted=True)
-        return Piece("text", sign, quoted=True), at + 1
 
     def _expansion(self, at: int, end: int, *, quoted: bool) -> tuple[Piece, int]:
         return expansion(self._source, at, end, quoted=quoted, windows=self._windows)
@@ -340,7 +305,7 @@ class Line:
             self._flush()
             self.end = tag.end()
             return
-        hand = _HAND.match(self._text, self.end)
+        hand = HAND.match(self._text, self.end)
         if hand and not _INPUT_AND_DESCRIPTOR.search(hand.group(1)):
             self._add(Piece("hand", hand.group(1)), hand.end())
             return
@@ -415,6 +380,3 @@ class Line:
             self.end = close + 1
             return True
         return False
-
-
-_IN_QUOTES = re.compile(r"[$`\\%<]")

@@ -118,6 +118,8 @@ def _net(draft: Draft, line: NetLine, option: Option) -> None:
     params = Params(option.value, "type")
     kind = params.take("type") or ""
     hub = _number(params.take("vlan"))
+    if draft.unclear(option, kind, "it is left out"):
+        return
     if kind == "none":
         draft.became(option, Fate.KEY)
     elif kind == "nic":
@@ -138,6 +140,8 @@ def _netdev(draft: Draft, line: NetLine, option: Option) -> None:
     line.said = True
     params = Params(option.value, "type")
     kind, id_ = params.take("type") or "", params.take_first("id")
+    if draft.unclear(option, kind, "it is left out"):
+        return
     if id_ is None:
         draft.out(option, "it has no id, so no NIC can use it, and QEMU refuses it")
     elif id_ in line.backends or id_ in line.hub_ports:
@@ -159,6 +163,8 @@ def _nic(draft: Draft, line: NetLine, option: Option) -> None:
     line.said = True
     params = Params(option.value, "type")
     kind = params.take("type") or "user"
+    if draft.unclear(option, kind, "it is left out"):
+        return
     if kind == "none":
         draft.became(option, Fate.KEY)
         return
@@ -239,7 +245,7 @@ def model(draft: Draft, card: Card) -> str:
     if asked is None:
         return default_model(draft)
     words = f"{card.option.name_of} model={shown(asked)}"
-    if draft.unclear(card.option, asked, f"a {default_model(draft)} NIC", words=words):
+    if draft.unclear(card.option, asked, f"here a {default_model(draft)} NIC", words=words):
         return default_model(draft)
     if asked in SAME:
         return asked

@@ -67,7 +67,7 @@ def _card(draft: Draft, networks: Networks, line: NetLine, card: Card) -> None:
     option = card.option
     words = f"{option.name_of} netdev={shown(card.netdev or '')}"
     if card.netdev is not None and not clean(card.netdev) and card.netdev not in line.backends:
-        draft.unclear(option, card.netdev, "the NIC's network", words=words)
+        draft.unclear(option, card.netdev, "here a NIC on a network that leads nowhere", words=words)
     kind = netline.model(draft, card)
     if kind == "virtio" and (card.model or "").endswith("non-transitional"):
         draft.keep(option, "-set", f"device.nic{index}.disable-legacy=on")
@@ -99,7 +99,7 @@ def _mac(draft: Draft, card: Card) -> str | None:
     if text is None:
         return None
     words = f"{card.option.name_of} mac={shown(text)}"
-    if draft.unclear(card.option, text, "its MAC", words=words):
+    if draft.unclear(card.option, text, "it gets a MAC of its own", words=words):
         return None
     try:
         return values.mac(text)
@@ -114,13 +114,14 @@ def _properties(draft: Draft, card: Card, kind: str, index: int) -> None:
         words = f"{card.option.name_of} {key}={shown(value)}"
         if key in _PLACES:
             continue
-        if draft.unclear(card.option, value, "QEMU's default", words=words):
+        if draft.unclear(card.option, value, "QEMU's default stands", words=words):
             continue
         if key == "bootindex" and value.isdigit():
             draft.nic_bootindex[index] = int(value)
         elif key in allowed and kind not in {"ne2k_isa", "usb-net"}:
             if key == "romfile" and value:
                 draft.need(value)
+                value = draft.file(value)
             draft.keep(card.option, "-set", f"device.nic{index}.{key}={value}")
         else:
             draft.out(card.option, "the NIC has no such property in a lab", words=words)
@@ -210,7 +211,9 @@ def _tap(draft: Draft, networks: Networks, backend: Backend, many: bool) -> str:
     option, params = backend.option, backend.params
     ifname = params.take("ifname") or ""
     if ifname:
-        draft.unclear(option, ifname, "the tap's name", words=f"{option.name_of} ifname={shown(ifname)}")
+        draft.unclear(
+            option, ifname, "the tap has another name", words=f"{option.name_of} ifname={shown(ifname)}"
+        )
     for key in ("script", "downscript"):
         value = params.take(key)
         if value not in {None, "no", ""}:
@@ -242,7 +245,7 @@ def _bridge(draft: Draft, networks: Networks, backend: Backend) -> str:
         why = "vmlan makes the bridge itself, and runs no helper"
         draft.out(option, why, words=f"{option.name_of} helper={shown(helper)}")
     if not clean(name):
-        draft.unclear(option, name, "the bridge's name", words=f"{option.name_of} br={shown(name)}")
+        draft.unclear(option, name, "here br0", words=f"{option.name_of} br={shown(name)}")
         name = "br0"
     why = "the bridge is the lab's own, not this host's; for addresses write host: 10.2.0.1/24, dhcp: true"
     draft.became(option, Fate.KEY, why)
@@ -288,8 +291,8 @@ def _user(draft: Draft, networks: Networks, backend: Backend, hub: int | None, i
         words = f"{option.name_of} {key}={shown(value)}"
         if key in {"tftp", "smb"} and value:
             draft.need(shown(value), folder=True)
-            draft.keep(option, "-set", f"netdev.{stack}.{key}={draft.fill(value, 'qemu-args')}")
-        elif draft.unclear(option, value, "QEMU's default", words=words):
+            draft.keep(option, "-set", f"netdev.{stack}.{key}={draft.file(value)}")
+        elif draft.unclear(option, value, "QEMU's default stands", words=words):
             continue
         elif key == "guestfwd" and "cmd:" not in value:
             draft.out(option, "what it leads to is outside of the lab", words=words)
@@ -307,7 +310,7 @@ def _forward(draft: Draft, backend: Backend, rule: str, *, quiet: bool) -> Forwa
     """`[tcp|udp]:[ADDRESS]:PORT-[GUEST]:PORT`; QEMU listens everywhere, a lab only on this host itself."""
     option = backend.option
     words = f"{option.name_of} hostfwd={shown(rule)}"
-    if draft.unclear(option, rule, "the port", words=words):
+    if draft.unclear(option, rule, "the port is not published", words=words):
         return None
     found = _RULE.fullmatch(rule)
     if found is None or not all(1 <= int(port) <= 65535 for port in (found[3], found[5])):
@@ -364,7 +367,7 @@ def _dump(draft: Draft, line: NetLine, option: Option, params: Params, hub: int)
         draft.out(option, "no NIC is on its hub, so there is nothing to capture")
         return
     length = params.take("len")
-    pairs = f"id=dump{hub},netdev=net{on[0]},file={draft.fill(file, 'qemu-args').replace(',', ',,')}"
+    pairs = f"id=dump{hub},netdev=net{on[0]},file={draft.file(file).replace(',', ',,')}"
     if length and length.isdigit():
         pairs += f",maxlen={length}"
     text = f"dropped in QEMU 2.12; today -object filter-dump,{pairs}"
@@ -384,6 +387,7 @@ def _filters(draft: Draft, line: NetLine) -> None:
             )
             continue
         pairs = "".join(
-            f",{key}={draft.fill(value, 'qemu-args').replace(',', ',,')}" for key, value in params.rest
+            f",{key}={(draft.file(value) if key == 'file' else value).replace(',', ',,')}"
+            for key, value in params.rest
         )
         draft.keep(option, "-object", f"{kind},netdev=net{on[0]}{pairs}")

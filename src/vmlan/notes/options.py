@@ -42,6 +42,7 @@ class Option:
     value: str
     words: str  #: as the notes have it, for people
     row: Row
+    remark: str = ""  #: what was odd about how it is written
 
     @property
     def name_of(self) -> str:
@@ -53,7 +54,7 @@ _SCREEN = "vmlan shows machines itself: `vmlan console` (serial port), `vmlan sc
 _MONITOR = "vmlan talks to QEMU itself, over a QMP socket of the lab"
 _PROCESS = "vmlan keeps QEMU among the lab's own processes, and as you: `vmlan down` ends it"
 _ALWAYS = "vmlan always says it, and names every device itself"
-_IGNORED = "QEMU has dropped it, and had ignored it before"
+_IGNORED = "QEMU has dropped it, and nothing took its place"
 _KQEMU = "kqemu is gone since QEMU 0.12; `accel: auto` takes KVM where it works"
 _FOREIGN = "it is for machines of other architectures, and does nothing on a PC"
 _XEN = "it is for Xen's own tools, which start QEMU themselves"
@@ -94,10 +95,14 @@ _NAMES: tuple[tuple[Kind, str, str], ...] = (
         Kind.GONE,
         _IGNORED,
         """no-kvm-pit tdf enable-audio clock= pci isa no-code-copy enable-fips enable-nesting nvram=
-        cpu-vendor= bt= writeconfig= kvm-shadow-memory= vcpu-thread= realtime=""",
+        cpu-vendor= bt= writeconfig= vcpu-thread= realtime=""",
     ),
     (Kind.GONE, _KQEMU, "no-kqemu kernel-kqemu enable-kqemu"),
-    (Kind.GONE, "it tunes the emulation, and the guest does not see it", "tb-size= singlestep"),
+    (
+        Kind.GONE,
+        "it tunes the emulation, and the guest does not see it",
+        "tb-size= singlestep kvm-shadow-memory=",
+    ),
     (Kind.GONE, _FOREIGN, "prom-env= dtb= semihosting semihosting-config= old-param"),
     (Kind.GONE, _XEN, "xen-domid= xen-attach xen-domid-restrict xen-create domid="),
     (Kind.GONE, "it is of Proxmox's own QEMU", "id="),
@@ -153,8 +158,26 @@ def parse(words: Sequence[str]) -> tuple[Option, ...] | Refused:
             what = f"the next word is the option {after}" if after else "the line ends there"
             return Refused(Why.NO_ARGUMENT, f"{word} has no argument: {what}")
         next(rest)
-        found.append(Option(name, after, f"{word} {shown(after)}", row))
+        value, parts = _to_its_end(name, words[index + 1 :])
+        for _ in range(parts - 1):
+            next(rest)
+        remark = "a blank after a comma is left out" if parts > 1 else ""
+        found.append(Option(name, value, f"{word} {shown(value)}", row, remark))
     return tuple(found)
+
+
+#: Options whose argument is a list that goes on after a comma.
+_LISTS = {"net", "netdev", "nic", "device", "drive", "chardev", "machine", "M", "object", "cpu", "smp"}
+
+
+def _to_its_end(name: str, words: Sequence[str]) -> tuple[str, int]:
+    """An argument, and of how many words it is: people write `-net nic, model=e1000`."""
+    value, parts = words[0], 1
+    while name in _LISTS and value.endswith(",") and parts < len(words):
+        if "=" not in words[parts] or words[parts].startswith("-"):
+            break
+        value, parts = value + words[parts], parts + 1
+    return value, parts
 
 
 def _is_option(word: str) -> bool:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from vmlan.notes.commands import Simple, around, assignment, inside, literal, simple_commands
 from vmlan.notes.dollars import Source
 from vmlan.notes.expand import Scope, Value
+from vmlan.notes.leads import COMMENT, FENCE, lead
 from vmlan.notes.lexer import Line
 from vmlan.notes.prefixes import assignment_remark, peel
 from vmlan.notes.programs import (
-    PROGRAM_BODY,
     PROGRAM_TEXT,
     is_option,
     is_program,
@@ -28,26 +28,6 @@ _DASH = re.compile(r"(?<!\S)[–—](?=[A-Za-z])")
 _UNUSABLE = str.maketrans({OPEN: "\ufffd", CLOSE: "\ufffd", "\0": "\ufffd"})
 
 _B = f"[{BLANKS}]"
-_PROG = rf"(?=(?:\S{{0,200}}[/\\])?{PROGRAM_BODY})"
-_COMMENT = re.compile(rf"{_B}*(?:#+|//+|::|(?i:rem)(?={_B})|<!--){_B}*")
-#: What stands before a command on its line: prompts, bullets, labels, make's signs.
-_LEAD = re.compile(
-    rf"{_B}+"
-    rf"|>+{_B}+"
-    rf"|[$%❯➜λ]{_B}+"
-    rf"|\(?\[?[\w.-]{{1,64}}@[\w.-]{{1,64}}(?:[: ][^$#%>\n]{{0,120}})?\]?\)?[$#%>]{_B}+"
-    rf"|(?:PS )?[A-Za-z]:\\[^<>|\n]{{0,120}}>{_B}*"
-    rf"|PS>{_B}+"
-    rf"|[\w.~/-]{{1,40}}[$#]{_B}+"
-    rf"|(?:[-*+•]|\d{{1,4}}[.)]){_B}+"
-    rf"|\d{{1,6}}{_B}+{_PROG}"
-    r"|[-@+]{1,3}(?=[$(]|sudo\b|timeout\b)"
-    rf"|[-@+]+{_PROG}"
-    rf"|[A-Za-z][\w -]{{0,40}}:{_B}+{_PROG}"
-    rf"|Exec\w*=[-@:+!]*{_PROG}"
-    r"|</?(?:pre|code|p|kbd|tt|samp|li)(?: [^<>\n]{0,80})?>",
-)
-_FENCE_LINE = re.compile(rf"{_B}*(?:>{_B}*)*(?:```|~~~)[^`\n]*(?=\n|\Z)")
 _MAKE = re.compile(
     rf"(?:(?:export|override|local|let|const|var|my){_B}+)?\$?([A-Za-z_][A-Za-z0-9_.-]{{0,100}})"
     rf"(?:{_B}+(=|\+=)(?={_B})|{_B}*(:=|::=|\?=)|{_B}+(\+=)){_B}*"
@@ -61,7 +41,7 @@ _OPENS = re.compile(r"(?:if\s+(?:\[|test\b|!|\(\()|case\s+\S+\s+in\b|ifn?(?:eq|d
 _CLOSES = re.compile(r"(?:\}?\s*(?:fi|esac|endif)\b|[^\n]*[;\s](?:fi|esac)\s*(?=\n|\Z))")
 _PYTHON = re.compile(r"\A[bfru]{1,2}(?=[\"'])")
 _CONTINUED = re.compile(rf"\\{_B}*\n")
-_SPAN = re.compile(r"(?<!`)(`{1,3})(?!`)([^`\n]*(?:\n(?!\s*\n)[^`\n]*){0,6})(?<!`)\1(?!`)")
+_SPAN = re.compile(r"(?<!`)(`{1,3})(?!`)([^`\n]*(?:\n(?![ \t]*\n)[^`\n]*){0,6})(?<!`)\1(?!`)")
 
 _DECLARE = frozenset(["export", "local", "declare", "readonly", "typeset", "set", "setenv", "alias", "let"])
 
@@ -117,7 +97,7 @@ class Page:
         if self._lines != 1:
             return []
         for _, text, why in self._asleep or [(1, self._text, "")]:
-            start = self._lead(text, 0)
+            start = lead(text, 0)
             line = Line(Source(text), start)
             for command in simple_commands(text, line.tokens):
                 found = self._alone(command, [why] if why else [])
@@ -149,10 +129,10 @@ class Page:
     def _walk(self) -> None:
         position, size = 0, len(self._text)
         while position < size:
-            if _FENCE_LINE.match(self._text, position):
+            if FENCE.match(self._text, position):
                 position = self._source.end_of_line(position) + 1
                 continue
-            start = self._lead(self._text, position)
+            start = lead(self._text, position)
             if start >= size or self._text[start] == "\n":
                 position = start + 1
                 continue
@@ -166,24 +146,15 @@ class Page:
             else:
                 position = end + 1
 
-    def _lead(self, text: str, position: int) -> int:
-        """Where the command of a line may begin: after its prompt, bullet or label."""
-        for _ in range(8):
-            match = _LEAD.match(text, position)
-            if match is None or match.end() == position:
-                break
-            position = match.end()
-        return position
-
     def _comments(self, position: int, start: int) -> int | None:
         """Keep a block of comment lines for later, without its signs; None where there is no comment."""
-        if _COMMENT.match(self._text, start) is None:
+        if COMMENT.match(self._text, start) is None:
             return None
         first, kept = position, []
         goes_on = False
         while position < len(self._text):
             end = self._source.end_of_line(position)
-            sign = _COMMENT.match(self._text, self._lead(self._text, position))
+            sign = COMMENT.match(self._text, lead(self._text, position))
             if not goes_on and (sign is None or sign.end() > end):
                 break
             line = self._text[sign.end() if sign and sign.end() <= end else position : end]
@@ -218,16 +189,15 @@ class Page:
         """Commands in `inline code`, which may run over a few lines of a paragraph."""
         if "`" not in self._text[position:end] or self._depth > 3:
             return
-        for span in _SPAN.finditer(self._text, position):
-            if span.start() >= end:
-                break
-            code = span.group(2)
+        # From tick to tick rather than by finditer: that would look for a span in the whole rest of the page.
+        while (tick := self._text.find("`", position, end)) >= 0:
+            span = _SPAN.match(self._text, tick)
+            position = span.end() if span else tick + 1
+            code = span.group(2).replace("\n", " ").strip() if span else ""
             if PROGRAM_TEXT.search(code):
-                line = self._first + self._source.line_of(span.start(2)) - 1
-                for found in Page(
-                    code.replace("\n", " ").strip(), self._scope, line, self._depth + 2
-                ).active():
-                    self._found.append(replace(found, line=line))
+                line = self._line_number(tick)
+                inner = Page(code, self._scope, line, self._depth + 2)
+                self._found += (replace(found, line=line) for found in inner.active())
 
     def _skip_heredocs(self, words: Sequence[str], position: int) -> int:
         for word in words:

@@ -6,14 +6,21 @@ import re
 from collections.abc import Iterator
 
 from vmlan.model import MIB
-from vmlan.notes.draft import Draft
+from vmlan.notes.draft import Device, Draft
 from vmlan.notes.options import Option
 from vmlan.notes.params import Params
 from vmlan.notes.result import Fate
 from vmlan.notes.shell import shown
 
-#: Keys of kept options that name a file.
+#: Keys of kept options that name a file; -trace writes its `file`.
 _FILES = {"file", "data", "path", "romfile"}
+_FILES_OF = {"trace": {"events"}}
+
+#: The key of a first word that has none.
+_IMPLIED = {"fw_cfg": "name", "trace": "enable"}
+
+#: Options that are not in every QEMU since 5.2, and the release that brought each.
+_SINCE = {"action": (6, 0), "compat": (6, 0), "perfmap": (8, 0), "jitdump": (8, 0), "shim": (10, 0)}
 
 #: QEMU's log items on x86 since 5.2 (`-d help`).
 _LOGS = {"out_asm", "in_asm", "op", "op_opt", "op_ind", "int", "exec", "cpu", "fpu", "mmu", "pcall"}
@@ -23,36 +30,56 @@ _LOGS |= {"page", "nochain", "plugin", "strace"}
 
 def keep(draft: Draft, option: Option) -> None:
     """An option as it is; a file that it names is the user's."""
+    if option.name in _SINCE and draft.version_before(*_SINCE[option.name]):
+        draft.out(
+            option, f"QEMU has it since {'.'.join(map(str, _SINCE[option.name]))}, and here is an older"
+        )
+        return
     if not option.row.takes:
         draft.keep(option, f"-{option.name}")
         return
     if option.name in {"option-rom", "shim"}:
         draft.need(shown(Params(option.value, "romfile").peek("romfile") or ""))
-        draft.keep(option, f"-{option.name}", draft.fill(option.value, "qemu-args"))
+        name, comma, more = option.value.partition(",")
+        draft.keep(option, f"-{option.name}", f"{draft.file(name)}{comma}{more}")
         return
-    params = Params(option.value)
-    if any(key in _FILES for key, _ in params.rest):
+    if option.name == "D":
+        draft.keep(option, "-D", draft.file(option.value))
+        return
+    params = Params(option.value, _IMPLIED.get(option.name))
+    files = _FILES_OF.get(option.name, _FILES)
+    if any(key in files for key, _ in params.rest):
         pairs = []
         for key, value in params.rest:
-            if key in _FILES:
+            if key in files:
                 draft.need(shown(value))
-                value = draft.fill(value, "qemu-args")
+                value = draft.file(value)
             elif draft.unclear(
-                option, value, "QEMU's default", words=f"{option.name_of} {key}={shown(value)}"
+                option, value, "QEMU's default stands", words=f"{option.name_of} {key}={shown(value)}"
             ):
                 continue
             pairs.append(f"{key}={value.replace(',', ',,')}")
         draft.keep(option, f"-{option.name}", ",".join(pairs))
-    elif not draft.unclear(option, option.value, "QEMU's default"):
+    elif not draft.unclear(option, option.value, "it is left out"):
         draft.keep(option, f"-{option.name}", option.value)
 
 
 def globals_(draft: Draft, option: Option) -> None:
     """`-global DRIVER.PROPERTY=VALUE`, or as driver=,property=,value=."""
-    if draft.unclear(option, option.value, "the property"):
+    if draft.unclear(option, option.value, "the property is left out"):
         return
     if "cfi.pflash01" in option.value:
         draft.out(option, "the firmware's flash is vmlan's, and not one with secure boot")
+        return
+    if re.fullmatch(r"virtio-blk-(pci|device)\.scsi=.*", option.value):
+        draft.out(option, "not every QEMU's disk has this property")
+        return
+    floppy = re.fullmatch(r"isa-fdc\.drive[AB]=(.*)", option.value)
+    if floppy and floppy[1]:  # how -device attached a floppy until QEMU 6.0
+        draft.devices.append(Device(option, "floppy", Params(f"drive={floppy[1]}")))
+        return
+    if floppy:
+        draft.became(option, Fate.OURS, "vmlan attaches the machine's floppies itself")
         return
     draft.keep(option, "-global", option.value)
 
@@ -63,14 +90,14 @@ def read_numa(draft: Draft, option: Option) -> None:
     kind = params.take("type") or ""
     if kind == "node":
         draft.numa.append((option, params))
-    elif not draft.unclear(option, option.value, "the memory's layout"):
+    elif not draft.unclear(option, option.value, "the memory's layout is left out"):
         draft.keep(option, "-numa", option.value)
 
 
 def numa(draft: Draft, memory: int) -> None:
     """`-numa node`: since QEMU 5.1 each node must name its memory (memdev=), which it could leave to QEMU."""
     for number, (option, params) in enumerate(draft.numa):
-        if draft.unclear(option, option.value, "the memory's layout"):
+        if draft.unclear(option, option.value, "the memory's layout is left out"):
             continue
         before: list[str] = []
         size = params.take("mem")
@@ -94,8 +121,8 @@ def virtfs(draft: Draft, option: Option) -> None:
         words = f"{option.name_of} {key}={shown(value)}"
         if key == "path":
             draft.need(shown(value), folder=True)
-            value = draft.fill(value, "qemu-args")
-        elif draft.unclear(option, value, "QEMU's default", words=words):
+            value = draft.file(value)
+        elif draft.unclear(option, value, "QEMU's default stands", words=words):
             continue
         if key != "fsdriver":
             pairs.append(f",{key}={value.replace(',', ',,')}")
@@ -117,7 +144,7 @@ def log(draft: Draft, option: Option) -> None:
     """`-d ITEM,…`: QEMU's own log, which is in the lab's log of the machine."""
     items = option.value.split(",")
     good = [item for item in items if item in _LOGS or item.startswith("trace:")]
-    if draft.unclear(option, option.value, "QEMU's log") or not good:
+    if draft.unclear(option, option.value, "the log is left out") or not good:
         draft.out(option, "QEMU has no such log items")
         return
     for item in items:
@@ -129,7 +156,7 @@ def log(draft: Draft, option: Option) -> None:
 def vga(draft: Draft, option: Option) -> None:
     """`-vga CARD` and its early spellings."""
     card = {"std-vga": "std", "cirrusvga": "cirrus", "vmwarevga": "vmware"}.get(option.name, option.value)
-    if draft.unclear(option, card, "the standard VGA"):
+    if draft.unclear(option, card, "here the standard VGA"):
         return
     if card == "std":
         draft.became(option, Fate.OURS, "" if option.name == "vga" else "it is the usual card today")
@@ -164,7 +191,7 @@ def today(draft: Draft, option: Option) -> None:
 
 def startdate(draft: Draft, option: Option) -> None:
     """`-startdate DATE` → `-rtc base=DATE`."""
-    if draft.unclear(option, option.value, "the guest's clock"):
+    if draft.unclear(option, option.value, "the clock is left as it is"):
         return
     if option.value != "now" and not re.fullmatch(r"\d{4}-\d\d?-\d\d?(T\d\d?:\d\d?:\d\d?)?", option.value):
         draft.out(option, "it is no date that QEMU reads, such as 2006-06-17 or 2006-06-17T16:01:21")
@@ -184,7 +211,7 @@ def balloon(draft: Draft, option: Option) -> None:
 
 def watchdog(draft: Draft, option: Option) -> None:
     """`-watchdog DEVICE`."""
-    if draft.unclear(option, option.value, "the machine"):
+    if draft.unclear(option, option.value, "it is left out"):
         return
     if not draft.has_device(option.value):
         draft.out(option, f"the installed QEMU has no watchdog '{option.value}'")
@@ -207,9 +234,9 @@ def plugin(draft: Draft, option: Option) -> None:
     """`-plugin FILE`: a program in QEMU's own process; only for who trusts the line."""
     params = Params(option.value, "file")
     draft.need(shown(params.peek("file") or ""))
-    draft.keep(
-        option, "-plugin", draft.fill(option.value, "qemu-args"), text="it runs in QEMU, with your rights"
-    )
+    file = params.take("file") or ""
+    pairs = "".join(f",{key}={value}" for key, value in params.rest)
+    draft.keep(option, "-plugin", f"{draft.file(file)}{pairs}", text="it runs in QEMU, with your rights")
 
 
 def hdachs(draft: Draft, option: Option) -> None:
@@ -246,25 +273,33 @@ def objects(draft: Draft) -> Iterator[tuple[Option, list[str]]]:
     for option, kind, params in draft.objects:
         if kind.startswith("filter-"):
             continue
+        if kind == "secret" and not _is_named(draft, option, params.peek("id") or ""):
+            draft.out(option, "nothing on the line uses it")
+            continue
         if kind not in _OBJECTS:
             draft.out(option, "what it is for is not in a lab, or not in every QEMU")
             continue
         pairs = []
         for key, value in params.rest:
             if key in {"mem-path", "filename", "file", "evdev"}:
-                value = draft.fill(value, "qemu-args")
-            elif draft.unclear(option, value, "its default", words=f"-object {key}={shown(value)}"):
+                value = draft.file(value)
+            elif draft.unclear(option, value, "its default stands", words=f"-object {key}={shown(value)}"):
                 continue
             if key == "file":
                 draft.need(value)
             pairs.append(f",{key}={value.replace(',', ',,')}")
-        text = (
-            "it needs a device of this host, which the lab's QEMU must be allowed to open"
-            if kind in _HOST
-            else ""
-        )
+        file = params.peek("filename") or "/dev/urandom"
+        host = kind in _HOST or (kind == "rng-random" and file not in {"/dev/urandom", "/dev/random"})
+        text = "it needs a device of this host that the lab's QEMU may open" if host else ""
         draft.became(option, Fate.ARGS, text)
         yield option, ["-object", f"{kind}{''.join(pairs)}"]
+
+
+def _is_named(draft: Draft, option: Option, id_: str) -> bool:
+    """Whether another option of the line names this object."""
+    return any(
+        re.search(rf"[=\"]{re.escape(id_)}\b", each.value) for each in draft.options if each is not option
+    )
 
 
 def read_object(draft: Draft, option: Option) -> None:

@@ -11,6 +11,7 @@ from vmlan.notes.tokens import PLACEHOLDER, short
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _SWITCH = re.compile(r"/[A-Za-z]+\Z")
+_PLAIN = frozenset(["exec", "command", "builtin"])  # they change nothing about the command
 _MOST = 12  # more programs before a command than anybody writes
 
 
@@ -43,9 +44,13 @@ def peel(words: Sequence[str]) -> Peeled:
     return Peeled(rest, tuple(remarks), nested)
 
 
+#: What is said about an environment variable that was set for the command, after its name.
+SET_FOR_IT = " was set for it, and is left out"
+
+
 def assignment_remark(word: str) -> str:
     """What is said about an environment variable that was set for the command."""
-    return f"{short(word)} was set for it, and is left out"
+    return f"{short(word)}{SET_FOR_IT}"
 
 
 def _assignment(words: tuple[str, ...]) -> Peeled | None:
@@ -136,6 +141,8 @@ def _of_windows(words: tuple[str, ...]) -> Peeled:
 
 
 def _said(words: tuple[str, ...], end: int, prefix: Prefix, nested: str | None = None) -> Peeled:
+    if end == 1 and words[0] in _PLAIN:
+        return Peeled(words[end:], (), nested)
     what = short(" ".join(words[: min(end, len(words))]))
     why = f": {prefix.why}" if prefix.why else ""
     return Peeled(words[end:], (f"{what} is left out{why}",), nested)

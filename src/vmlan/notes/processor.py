@@ -7,7 +7,7 @@ from math import prod
 
 from vmlan.labfile import values
 from vmlan.model import MIB, Accel
-from vmlan.notes.draft import Draft, clean
+from vmlan.notes.draft import Draft, clean, unknown
 from vmlan.notes.options import Option
 from vmlan.notes.params import Params
 from vmlan.notes.result import Fate
@@ -38,12 +38,32 @@ _NEWER = {
     "DiamondRapids": (11, 0),
 }
 
+#: The last version (`EPYC-Rome-v4`) of the models that got new ones since QEMU 5.2: in 5.2, 7.2 and 10.0.
+_VERSIONS: dict[str, tuple[int, int, int]] = {
+    "Cascadelake-Server": (4, 5, 5),
+    "Cooperlake": (1, 2, 2),
+    "Denverton": (2, 3, 3),
+    "Dhyana": (1, 2, 2),
+    "EPYC": (3, 3, 4),
+    "EPYC-Genoa": (0, 0, 1),
+    "EPYC-Milan": (0, 1, 2),
+    "EPYC-Rome": (1, 2, 4),
+    "GraniteRapids": (0, 0, 2),
+    "Icelake-Server": (4, 6, 7),
+    "SapphireRapids": (0, 0, 3),
+    "SierraForest": (0, 0, 2),
+    "Skylake-Client": (3, 4, 4),
+    "Skylake-Server": (4, 5, 5),
+    "Snowridge": (2, 4, 4),
+    "YongFeng": (0, 0, 2),
+}
+
 #: Accelerators of other systems than Linux, or gone ones.
 _ELSEWHERE = {"whpx": "Windows", "hvf": "macOS", "hax": "Windows and macOS", "nvmm": "NetBSD", "xen": "Xen"}
 
 #: Properties of a PC that QEMU 5.2 to 11.1 take, as the installed one would.
 _PROPERTIES = {"acpi", "hpet", "smm", "vmport", "usb", "memory-backend", "nvdimm", "graphics", "mem-merge"}
-_PROPERTIES |= {"dump-guest-core", "suppress-vmdesc", "pit", "sata", "smbus", "max-ram-below-4g", "hmat"}
+_PROPERTIES |= {"dump-guest-core", "suppress-vmdesc", "pit", "smbus", "max-ram-below-4g", "hmat"}
 _PROPERTIES |= {"kernel-irqchip", "pcspk-audiodev", "max-fw-size", "fd-bootchk"}
 
 #: Machines of QEMU's for x86 that have no PCI bus, or are none for guests.
@@ -54,7 +74,7 @@ def machine(draft: Draft, option: Option) -> None:
     """`-machine [type=]NAME,accel=…,…` and `-M`."""
     params = Params(option.value, "type")
     kind = params.take("type")
-    if kind and not draft.unclear(option, kind, "the machine type", words=f"{option.name_of} {shown(kind)}"):
+    if kind and not draft.unclear(option, kind, "here machine: pc", words=f"{option.name_of} {shown(kind)}"):
         _type(draft, option, kind)
     accel_ = params.take("accel")
     if accel_:
@@ -82,7 +102,7 @@ def _type(draft: Draft, option: Option, kind: str) -> None:
 
 
 def _whose(kind: str) -> str:
-    if set(kind.split("-")) & set(machine_types.UBUNTU) or kind == "ubuntu":
+    if set(kind.split("-")) & {"ubuntu", *machine_types.UBUNTU}:
         return "a machine type of Ubuntu's own"
     return "the installed QEMU has no such machine type"
 
@@ -96,25 +116,28 @@ def _nearest(draft: Draft, kind: str) -> str | None:
             return None
         return f"pc-{'q35' if 'q35' in kind else 'i440fx'}-{release[0]}.{release[1]}"
     names = {each.name for each in draft.facts.machines} | {each.alias for each in draft.facts.machines}
-    return kind if kind in names else machine_types.nearest(kind, draft.facts.machines)
+    if kind in names:
+        return kind
+    return machine_types.nearest(kind, draft.facts.machines) or ("q35" if "q35" in kind else "pc")
 
 
 def _property(draft: Draft, option: Option, key: str, value: str) -> None:
     words = f"{option.name_of} {key}={shown(value)}"
-    if draft.unclear(option, value, "the machine's default", words=words):
+    if draft.unclear(option, value, "the machine's own default stands", words=words):
         return
-    if key == "aux-ram-share" or key not in _PROPERTIES:
+    if key in {"pflash0", "pflash1"}:
+        draft.flashes.append((option, value))
+    elif key == "sata":
+        draft.out(option, "the machine's disks are on that controller", words=words)
+    elif key not in _PROPERTIES:
         if key in {"confidential-guest-support", "memory-encryption", "igd-passthru"}:
             draft.out(
                 option, "it needs a processor or a graphics card of this host's for the guest", words=words
             )
         else:
             draft.out(option, "not every QEMU's PC has this property", words=words)
-        return
-    if key in {"memory-backend", "pcspk-audiodev"}:  # what it names decides later whether it stays
+    else:
         draft.keep(option, "-machine", f"{key}={value}")
-        return
-    draft.keep(option, "-machine", f"{key}={value}")
 
 
 def accel(draft: Draft, option: Option) -> None:
@@ -128,7 +151,8 @@ def accel(draft: Draft, option: Option) -> None:
 
 def _accelerators(draft: Draft, option: Option, text: str) -> None:
     words = f"{option.name_of} {shown(text)}"
-    if draft.unclear(option, text, "accel: auto", words=words):
+    if draft.unclear(option, text, "here accel: auto", words=words):
+        draft.accel_said = True
         return
     names = re.split("[:,]", text.lower())
     chosen = {"kvm": Accel.KVM, "tcg": Accel.TCG}.get(names[0])
@@ -151,18 +175,24 @@ def kvm(draft: Draft, option: Option) -> None:
         draft.became(option, Fate.KEY, "HAXM is gone since QEMU 8.2; here accel: auto (KVM where it works)")
         return
     draft.accel = Accel.KVM if option.name == "enable-kvm" else Accel.TCG
-    draft.became(option, Fate.KEY, "" if option.name == "enable-kvm" else "dropped in 5.2; here accel: tcg")
+    draft.became(
+        option, Fate.KEY, "" if option.name == "enable-kvm" else "dropped in QEMU 5.2; here accel: tcg"
+    )
 
 
 def cpu(draft: Draft, option: Option) -> None:
     """`-cpu MODEL,FLAG,…`. The flags go to qemu-args, where QEMU takes the last -cpu."""
     params = [item for item in option.value.split(",") if item]
     model, flags = (params[0], params[1:]) if params else ("", [])
-    if draft.unclear(option, model, "cpu: max", words=f"-cpu {shown(model)}"):
+    if draft.unclear(option, model, "here cpu: max", words=f"-cpu {shown(model)}"):
         model = "max"
     elif not _has_model(draft, model):
         draft.became(option, Fate.KEY, f"the installed QEMU has no x86 processor '{model}'; here cpu: max")
         model = "max"
+    elif not _has_version(draft, model):
+        bare = model.rpartition("-v")[0]
+        draft.became(option, Fate.KEY, f"perhaps the installed QEMU has no '{model}'; here cpu: {bare}")
+        model = bare
     draft.cpu = model
     kept = [flag for flag in flags if _flag(draft, option, flag)]
     if kept:
@@ -178,7 +208,7 @@ def cpu(draft: Draft, option: Option) -> None:
 
 
 def _flag(draft: Draft, option: Option, flag: str) -> bool:
-    return not draft.unclear(option, flag, "this flag", words=f"-cpu {shown(flag)}")
+    return not draft.unclear(option, flag, "the flag is left out", words=f"-cpu {shown(flag)}")
 
 
 def _has_model(draft: Draft, model: str) -> bool:
@@ -188,13 +218,25 @@ def _has_model(draft: Draft, model: str) -> bool:
     return bare in _MODELS
 
 
+def _has_version(draft: Draft, model: str) -> bool:
+    """Whether the installed QEMU has this version; a release between two that were asked is the older."""
+    bare, _, number = model.rpartition("-v")
+    last = _VERSIONS.get(bare)
+    if last is None or not number.isdigit():
+        return True
+    for release, known in zip(((7, 2), (10, 0), (11, 1)), last, strict=True):
+        if draft.version_before(*release):
+            return int(number) <= known
+    return True
+
+
 def smp(draft: Draft, option: Option) -> None:
     """`-smp [cpus=]N,sockets=…,cores=…,threads=…`; a topology goes to qemu-args if it is consistent."""
     params = Params(option.value, "cpus")
     numbers: dict[str, int] = {}
     for key, value in params.rest:
         words = f"-smp {key}={shown(value)}"
-        if draft.unclear(option, value, "the number of processors", words=words):
+        if draft.unclear(option, value, "it is left out", words=words):
             continue
         if not re.fullmatch(r"[1-9]\d{0,3}", value):
             draft.out(option, "it is not a number of processors", words=words)
@@ -230,10 +272,11 @@ def memory(draft: Draft, option: Option) -> None:
     params = Params(option.value, "size")
     size = params.take("size", "mem")
     draft.became(option, Fate.KEY)
-    if size is not None and not draft.unclear(option, size, "the memory", words=f"-m {shown(size)}"):
+    if size is not None:
         found = _bytes(size)
         if found is None or not MIB <= found < 2**46:
-            draft.out(option, "it is not a size of memory", words=f"-m {size}")
+            why = unknown(size) or "it is not a size of memory"
+            draft.no_memory = (option, f"-m {shown(size)}", why)
         else:
             draft.memory = found - found % MIB
     more = [(key, value) for key, value in params.rest if key in {"slots", "maxmem"} and clean(value)]
@@ -255,7 +298,7 @@ def _bytes(text: str) -> int | None:
 
 def memory_path(draft: Draft, option: Option) -> None:
     """`-mem-path FILE`: where the guest's memory is kept."""
-    draft.keep(option, "-mem-path", draft.fill(option.value, "qemu-args"))
+    draft.keep(option, "-mem-path", draft.file(option.value))
     draft.need(shown(option.value), folder=True)
 
 
@@ -266,14 +309,14 @@ def overcommit(draft: Draft, option: Option) -> None:
     if lock is not None:
         why = "locking a guest's memory needs rights that a lab does not have"
         draft.out(option, why, words=f"-overcommit mem-lock={shown(lock)}")
-    if power is not None and not draft.unclear(option, power, "cpu-pm"):
+    if power is not None and not draft.unclear(option, power, "it is left out"):
         draft.keep(option, "-overcommit", f"cpu-pm={power}")
     draft.takes(params.rest, option, "-overcommit")
 
 
 def icount(draft: Draft, option: Option) -> None:
     """`-icount`: counted instructions, which only emulation has."""
-    if draft.unclear(option, option.value, "the guest's clock"):
+    if draft.unclear(option, option.value, "it is left out"):
         return
     draft.accel, draft.accel_said = Accel.TCG, True
     draft.keep(option, "-icount", option.value, text="only emulation counts instructions: accel: tcg")
@@ -282,7 +325,10 @@ def icount(draft: Draft, option: Option) -> None:
 def name(draft: Draft, option: Option) -> None:
     """`-name [guest=]NAME,process=…`."""
     params = Params(option.value, "guest")
-    draft.name = PLACEHOLDER.sub("", params.take("guest") or "") or None
+    guest = params.take("guest") or ""
+    draft.name = PLACEHOLDER.sub("", guest) or None
+    instead = "the name is without it" if draft.name else "it is named after what it runs"
+    draft.unclear(option, guest, instead, words=f"-name {shown(guest)}")
     for key, value in params.rest:
         draft.out(option, "vmlan names the process itself", words=f"-name {key}={shown(value)}")
     draft.became(option, Fate.KEY)

@@ -53,13 +53,13 @@ def boot(draft: Draft, option: Option) -> None:
     order, once = params.take("order"), params.take("once")
     draft.became(option, Fate.KEY)
     if once is not None and not draft.unclear(
-        option, once, "the boot order", words=f"-boot once={shown(once)}"
+        option, once, "the boot order is the usual one", words=f"-boot once={shown(once)}"
     ):
         why = "it is tried first at every start; take it out of boot: after the installation"
         draft.became(option, Fate.KEY, why, words=f"-boot once={once}")
         order = once + (order or "")
     if order is not None and not draft.unclear(
-        option, order, "the boot order", words=f"-boot {shown(order)}"
+        option, order, "the boot order is the usual one", words=f"-boot {shown(order)}"
     ):
         draft.order = []
         for letter in order:
@@ -70,7 +70,7 @@ def boot(draft: Draft, option: Option) -> None:
     more = []
     for key, value in params.rest:
         words = f"-boot {key}={shown(value)}"
-        if draft.unclear(option, value, "the default", words=words):
+        if draft.unclear(option, value, "QEMU's default stands", words=words):
             continue
         if key in {"menu", "strict", "splash-time", "reboot-timeout"}:
             if (key, value) != ("menu", "off"):
@@ -112,7 +112,7 @@ def usbdevice(draft: Draft, option: Option) -> None:
         _usb_host(draft, option, what)
     elif kind in _USB and draft.has_device(_USB[kind]):
         draft.keep(option, "-usb", "-device", _USB[kind])
-    elif not draft.unclear(option, option.value, "USB"):
+    elif not draft.unclear(option, option.value, "it is left out"):
         draft.out(option, "what it is connected to is not in a lab, or QEMU has it no more")
 
 
@@ -200,7 +200,7 @@ def read(draft: Draft, option: Option) -> None:
     elif option.name == "":
         _alone(draft, option)
     elif option.name == "?":
-        draft.unclear(option, option.value, "the machine")
+        draft.unclear(option, option.value, "it is left out")
         draft.unknown.append(option.words)
     elif option.row.kind is Kind.KEEP:
         passing.keep(draft, option)
@@ -219,7 +219,7 @@ def _alone(draft: Draft, option: Option) -> None:
     word = option.value
     bare = shown(word)
     if bare.startswith("<") and bare.endswith(">") and bare.count("<") == 1 and bare != word:
-        draft.unclear(option, word, "the machine")
+        draft.unclear(option, word, "it is left out")
         draft.unknown.append(bare)
     elif any(mark in word for mark in "./\\") or (word.isalnum() and _only_medium(draft, word)):
         disks.short(draft, option)

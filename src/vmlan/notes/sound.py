@@ -46,7 +46,7 @@ def cards(draft: Draft, option: Option) -> None:
         if not text:
             draft.out(option, "a lab plays no sound, and it names no card")
             return
-    if draft.unclear(option, text, "sound"):
+    if draft.unclear(option, text, "the sound card is left out"):
         return
     names = list(_CARDS)[:7] if text == "all" else text.split(",")
     words: list[str] = []
