@@ -106,7 +106,7 @@ def up(
             for note in plan.notes:
                 progress.note(note)
             selected = _select(lab, plan, machines)
-            with _interruptible():
+            with interruptible():
                 outcome = executor.bring_up(selected, lab.name, file, listener=_tell(progress))
         finally:
             effects.close()
@@ -153,7 +153,7 @@ def _tell(progress: Progress) -> Callable[[tuple[Step, ...]], None]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """SIGTERM and SIGHUP undo what was begun, as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
