@@ -80,8 +80,9 @@ def facts(
         ImageFacts(Path("/labs/here/boot.img"), "raw", "floppy", 1440 * 1024),
         ImageFacts(Path("/labs/here/stick.img"), "raw", "disk", GIB),
     ]
+    image: tuple[Role, ...] = ("image",)
     named: dict[str, dict[Role, Path]] = {
-        entry.name: {role: Path(f"/cache/media/{entry.name}/{role}") for role in entry.files or ("image",)}
+        entry.name: {role: Path(f"/cache/media/{entry.name}/{role}") for role in tuple(entry.files) or image}
         for entry in CATALOGUE.values()
     }
     for name, files in named.items():

@@ -48,7 +48,10 @@ def find_file(given: Path | None = None) -> Path:
     """
     file = file_of(given)
     if not file.exists():
-        where = f"there is no file '{file}'" if given else "there is no lab.yaml in this folder"
+        if given is not None and given.name == str(given) and not given.suffix:
+            what = f"there is no lab file '{given}', and no machine that `vmlan run` calls so"
+            raise RequestError(what, hint="vmlan ls shows what runs")
+        where = f"there is no file '{given}'" if given else "there is no lab.yaml in this folder"
         raise RequestError(where, hint="`vmlan init` writes one to start from; -f FILE names another")
     return file
 

@@ -30,7 +30,7 @@ OPTIONAL = (
     Optional(("pasta", "slirp4netns"), "`uplink: internet`"),
     Optional(("socat",), "publishing ports (`forward:`)"),
     Optional(("ping",), "checks that start at the host side"),
-    Optional(("tcpdump",), "looking at what a link carries"),
+    Optional(("tcpdump",), "looking at what a link carries (`vmlan host -- tcpdump`, `capture --filter`)"),
     Optional(("apt-get",), "building the embedded guest (`image: tiny`)"),
     Optional(("apt-cache",), "building the embedded guest (`image: tiny`)"),
     Optional(("dpkg-deb",), "building the embedded guest (`image: tiny`)"),
