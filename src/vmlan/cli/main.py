@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -20,6 +21,7 @@ VERBS: dict[str, str] = {
     "ps": "this lab's machines, addresses and networks",
     "explain": "the exact commands that `up` runs, each with its reason",
     "check": "run the lab file's checks, each with its evidence",
+    "capture": "every frame on the lab's links, as rows or as a file for Wireshark",
     "exec": "run a command in a machine; its exit code is ours",
     "wait": "wait until a machine's agent, address, port or text is there",
     "console": "a machine's serial console; Ctrl-] leaves it",
@@ -73,8 +75,20 @@ def vmlan() -> None:
     """Real machines on real networks, from one file, as an ordinary user."""
 
 
+def _open_streams() -> None:
+    """Whoever started us may have closed a standard stream; what opens next must not take its place."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, os.fdopen(number, mode))
+
+
 def main() -> NoReturn:
     """The program's entry point. Exit codes: 0 done, 1 a check or a guest failed, 2 request, 3 host."""
+    _open_streams()
     from vmlan.cli import common
 
     try:
@@ -82,6 +96,7 @@ def main() -> NoReturn:
         code = result if isinstance(result, int) else 0
         sys.stdout.flush()
     except click.UsageError as error:
+        common.json_error(type(error).__name__, error.format_message())
         error.show()
         code = 2
     except click.ClickException as error:
@@ -97,8 +112,12 @@ def main() -> NoReturn:
         common.hush()
         code = 141
     except OSError as error:
+        what = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+        with contextlib.suppress(OSError):  # it may be our output that failed
+            common.json_error("OSError", what)
+            sys.stdout.flush()
         common.hush()
-        print(f"vmlan: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        print(f"vmlan: {what}", file=sys.stderr)
         code = 3
     except Exception as error:
         if "VMLAN_DEBUG" in os.environ:
