@@ -45,6 +45,7 @@ def test_an_installed_system_is_built_and_many_boot_from_it(bench: Bench) -> Non
     assert bench.ok("check").endswith("1 passed, 0 failed\n")
     facts = {}
     for machine in ("one", "two"):
+        bench.ok("wait", machine, "port:22")  # its keys are made before its SSH server starts
         lines = bench.ok(
             "exec", machine, "--", "sh", "-c",
             "cat /etc/machine-id; hostname; cat /etc/ssh/ssh_host_ed25519_key.pub;"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from vmlan import lifecycle
 from vmlan.catalogue import CATALOGUE, Entry
 from vmlan.cli import common
 from vmlan.cli.progress import open_progress
@@ -49,25 +50,31 @@ def ls(as_json: bool) -> None:
 
 @command.command("pull")
 @common.quiet_option
+@common.json_option
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-def pull(quiet: bool, names: tuple[str, ...]) -> None:
+def pull(quiet: bool, as_json: bool, names: tuple[str, ...]) -> None:
     """Fetch images now, rather than when a lab first needs them."""
     for name in names:
         entry = _entry(name)
         if not entry.packages:
             raise RequestError(f"{name} is not fetched, but built", hint=f"vmlan image build {name}")
+    pulled = []
     for name in names:
-        with open_progress(quiet=quiet) as progress:
+        with open_progress(quiet=quiet or as_json) as progress:
             files = named.files(name, progress.preparing)
-        if not quiet:
+        pulled.append({"name": name, "size": _size(files.values()), "files": files})
+        if not (quiet or as_json):
             print(f"{name}: {common.size(_size(files.values()))}, in {next(iter(files.values())).parent}")
+    if as_json:
+        common.print_json(pulled)
 
 
 @command.command("build")
 @click.option("--rebuild", is_flag=True, help="Also if it is there: with the packages of today.")
 @common.quiet_option
+@common.json_option
 @click.argument("name")
-def build(rebuild: bool, quiet: bool, name: str) -> None:
+def build(rebuild: bool, quiet: bool, as_json: bool, name: str) -> None:
     """Build an image from packages, without root. It takes some minutes, once."""
     from vmlan.guest import debian
 
@@ -75,26 +82,35 @@ def build(rebuild: bool, quiet: bool, name: str) -> None:
     if entry.packages:
         raise RequestError(f"{name} is not built, but fetched", hint=f"vmlan image pull {name}")
     images = paths.images_root()
-    if not rebuild and debian.is_current(images):
-        if not quiet:
-            print(f"{name} is there already, in {debian.built(images)}; --rebuild makes it anew")
-        return
     began = time.monotonic()
-    with open_progress(quiet=quiet) as progress:
-        image = debian.build(images, progress.preparing)
-    _forget_unused(images, keep=image)
-    if not quiet:
-        size, seconds = common.size(image.stat().st_size), time.monotonic() - began
-        print(f"{name}: {debian.packages_of(image)} packages, {size}, in {seconds:.0f} s: {image}")
+    is_new = rebuild or not debian.is_current(images)
+    if is_new:
+        with lifecycle.interruptible(), open_progress(quiet=quiet or as_json) as progress:
+            image = debian.build(images, progress.preparing)
+        _forget_unused(images, keep=image)
+    else:
+        image = debian.built(images)
+    seconds, size, packages = time.monotonic() - began, image.stat().st_size, debian.packages_of(image)
+    if as_json:
+        about = {"name": name, "built": is_new, "seconds": round(seconds, 1), "packages": packages}
+        common.print_json({**about, "size": size, "files": {"image": image}})
+    elif quiet:
+        pass
+    elif is_new:
+        print(f"{name}: {packages} packages, {common.size(size)}, in {seconds:.0f} s: {image}")
+    else:
+        print(f"{name} is there already, in {image}; --rebuild makes it anew")
 
 
 @command.command("rm")
 @common.quiet_option
+@common.json_option
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-def rm(quiet: bool, names: tuple[str, ...]) -> None:
+def rm(quiet: bool, as_json: bool, names: tuple[str, ...]) -> None:
     """Remove images from this machine; not one that disks are made over."""
     from vmlan.host import bases
 
+    names = tuple(dict.fromkeys(names))
     for name in names:
         files = named.present(_entry(name).name)
         if files is None:
@@ -103,8 +119,10 @@ def rm(quiet: bool, names: tuple[str, ...]) -> None:
             bases.protect(path, doing="removed")
     for name in names:
         _remove(_entry(name))
-        if not quiet:
+        if not (quiet or as_json):
             print(f"{name} is removed")
+    if as_json:
+        common.print_json({"removed": names})
 
 
 def _remove(entry: Entry) -> None:

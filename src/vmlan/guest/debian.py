@@ -27,7 +27,7 @@ NAME = "debian-12"
 Progress: TypeAlias = Callable[[str], None]
 
 #: What a build takes here, for those who decide whether to wait.
-_COSTS = "2 to 5 minutes and about 170 MB"
+_COSTS = "1 to 5 minutes and about 170 MB"
 
 
 def _silent(_message: str) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from vmlan.errors import CommandFailed
 from vmlan.guest import debian_host
 from vmlan.guest.debian_host import Archive, Mode
-from vmlan.host.follow import follow
+from vmlan.host.follow import follow, uninterrupted
 from vmlan.host.run import run
 
 SUITE = "bookworm"
@@ -57,8 +57,8 @@ KERNEL_OPTIONS = "console=tty0 console=ttyS0,115200 quiet"
 #: What the guest sees; an overlay may be larger, and the system grows into it.
 DISK_SIZE = 4 << 30
 
-#: What a build takes while it works, in bytes: the tree in the temporary folder, the disk twice in the cache.
-TEMPORARY_SPACE, CACHE_SPACE = 1200 << 20, 1500 << 20
+#: What a build takes while it works, in bytes: the tree in a temporary folder; disk and image in ours.
+TEMPORARY_SPACE, SPACE = 1200 << 20, 1500 << 20
 
 _FILES = Path(__file__).parent / "debian_files"
 _SCRIPTS = ("settle.sh", "disk.sh")
@@ -84,7 +84,7 @@ def build(folder: Path, progress: Progress) -> None:
     Raises `HostError` where it cannot be done. Whatever happens, nothing is left elsewhere.
     """
     mode = debian_host.check()
-    debian_host.check_space(folder, CACHE_SPACE)
+    debian_host.check_space(folder, SPACE)
     disk, listing = folder / "disk.raw", folder / "packages"
     try:
         with _temporary(folder, mode) as temporary:
@@ -121,7 +121,9 @@ def _install(mode: Mode, disk: Path, listing: Path, temporary: Path, progress: P
             pass_fds=descriptors,
         )
     if not done.ok:
-        raise debian_host.explained(CommandFailed(argv, done.code, done.stderr))
+        # Nobody could run the whole command again: its hooks are gone, and it may have a mirror's password.
+        shown = ("mmdebstrap", f"--mode={mode}", "--variant=minbase", SUITE)
+        raise debian_host.explained(CommandFailed(shown, done.code, done.stderr))
     listing.chmod(0o644)
 
 
@@ -212,8 +214,9 @@ def _temporary(folder: Path, mode: Mode) -> Iterator[Path]:
     try:
         yield made
     finally:
-        _remove(made, mode)
-        note.unlink()
+        with uninterrupted():  # nobody else could remove it, nor would know of it
+            _remove(made, mode)
+            note.unlink()
 
 
 def _remove(folder: Path, mode: Mode) -> None:
@@ -228,8 +231,8 @@ def remove_leftovers(folder: Path) -> None:
     """Remove a folder in which a build was killed, and what that build had elsewhere."""
     try:
         temporary = Path(json.loads((folder / "temporary.json").read_text()))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         temporary = None
     if temporary is not None and temporary.is_dir() and temporary.name.startswith("vmlan-debian-"):
-        _remove(temporary, debian_host.check())
+        _remove(temporary, "root" if os.geteuid() == 0 else "unshare")
     shutil.rmtree(folder, ignore_errors=True)

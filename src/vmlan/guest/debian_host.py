@@ -97,38 +97,53 @@ def environment(temporary: Path, given: Mapping[str, str] = os.environ) -> dict[
     }
 
 
-def check() -> Mode:
-    """By which means this host builds a system. Raises `HostError` with what would mend it."""
-    if platform.machine() != "x86_64":
-        raise HostError(f"debian-12 is built for x86_64, and this host is {platform.machine()}")
-    root = os.geteuid() == 0
-    programs = {"mmdebstrap": "mmdebstrap", "apt-get": "apt", "qemu-img": "qemu-utils"}
-    if not root:
-        programs |= {"newuidmap": "uidmap", "newgidmap": "uidmap"}
-    missing = [name for name in programs if find(name) is None]
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    cures = []
-    if missing:
-        packages = dict.fromkeys(programs[name] for name in missing)
-        cures.append(f"sudo apt-get install {' '.join(packages)}")
-    lacking = [] if root else [file for file in _ID_FILES if not has_range(file, user, os.geteuid())]
-    if lacking:
-        cures.append(f"sudo usermod {' '.join(_ID_FILES[file] for file in lacking)} {user}")
-    if cures:
-        reasons = [f"the program{'s' * (len(missing) > 1)} {', '.join(missing)}"] if missing else []
-        reasons += [f"a range of {_SUBORDINATE} ids for {user} in {file}" for file in lacking]
-        raise HostError(
-            f"this host lacks what building debian-12 without root takes: {'; '.join(reasons)}",
-            hint="; ".join(cures),
-        )
-    return "root" if root else "unshare"
-
-
 #: Where ranges are, and how one is given to a user (one that nobody else is likely to have).
 _ID_FILES = {
     Path("/etc/subuid"): "--add-subuids 1000000-1065535",
     Path("/etc/subgid"): "--add-subgids 1000000-1065535",
 }
+
+
+def check(
+    *,
+    user: tuple[int, str] | None = None,
+    find: Callable[[str], Path | None] = find,
+    ranges: Mapping[Path, str] = _ID_FILES,
+) -> Mode:
+    """By which means a user (id and name; None: who asks) builds a system here.
+
+    Raises `HostError` with all that is missing, and the commands that bring it.
+    """
+    if platform.machine() != "x86_64":
+        raise HostError(f"debian-12 is built for x86_64, and this host is {platform.machine()}")
+    uid, name = user or (os.geteuid(), _name(os.geteuid()))
+    programs = {"mmdebstrap": "mmdebstrap", "apt-get": "apt", "qemu-img": "qemu-utils"}
+    if uid != 0:
+        programs |= {"newuidmap": "uidmap", "newgidmap": "uidmap"}
+    missing = [program for program in programs if find(program) is None]
+    lacking = [] if uid == 0 else [file for file in ranges if not has_range(file, name, uid)]
+    if missing or lacking:
+        raise _refusal(missing, [programs[program] for program in missing], lacking, ranges, name)
+    return "root" if uid == 0 else "unshare"
+
+
+def _refusal(
+    programs: list[str], packages: list[str], lacking: list[Path], ranges: Mapping[Path, str], user: str
+) -> HostError:
+    lacks = [f"the program{'s' * (len(programs) > 1)} {', '.join(programs)}"] if programs else []
+    lacks += [f"a range of {_SUBORDINATE} ids for {user} in {file}" for file in lacking]
+    cures = [f"sudo apt-get install {' '.join(dict.fromkeys(packages))}"] if packages else []
+    cures += [f"sudo usermod {' '.join(ranges[file] for file in lacking)} {user}"] if lacking else []
+    return HostError(
+        f"this host lacks what building debian-12 takes: {'; '.join(lacks)}", hint="; ".join(cures)
+    )
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def has_range(file: Path, user: str, uid: int) -> bool:
@@ -152,35 +167,44 @@ def check_space(
     if there < needed:
         raise HostError(
             f"building debian-12 takes {needed >> 20} MB in {folder}, and {there >> 20} MB are free",
-            hint="make room there; TMPDIR and XDG_CACHE_HOME say which folders are used",
+            hint=_ROOM,
         )
 
 
+_ROOM = "make room there; TMPDIR and XDG_STATE_HOME say which folders are used"
+
+#: Words of apt, dpkg, mmdebstrap and the kernel. Names of packages go by too, so each is a whole phrase.
 _MEANINGS: tuple[tuple[str, str, str], ...] = (
     (
-        r"No space left on device|not enough free space",
+        r"No space left on device|You don't have enough free space",
         "there is no space left where the system is built",
-        "make room there; TMPDIR and XDG_CACHE_HOME say which folders are used",
+        _ROOM,
     ),
     (
-        r"resolv|Could not connect|Unable to connect|Network is unreachable|timed out|Connection failed",
+        r"Could not resolve|Temporary failure resolving|Could not connect|Unable to connect"
+        r"|Network is unreachable|[Cc]onnection (timed out|failed|refused)",
         "the Debian archive cannot be reached",
         "check the way to the mirrors that apt uses",
     ),
     (
-        r"NO_PUBKEY|not signed|no-pubkey|public key is not available",
+        r"NO_PUBKEY|is not signed|public key is not available",
         "this host does not have the keys with which Debian signs its archive",
         "sudo apt-get install debian-archive-keyring",
     ),
     (
-        r"newuidmap|newgidmap|unshare\(\) failed|uid_map|Operation not permitted.*unshare",
+        r"newuidmap|newgidmap|unshare\(\) failed|unshare: .*not permitted",
         "this host does not let an ordinary user build a system",
         "vmlan doctor says more",
     ),
     (
-        r"\b404\b|Hash Sum mismatch|File has unexpected size",
+        r"404 +Not Found|Hash Sum mismatch|File has unexpected size",
         "the Debian archive changed meanwhile, or is not complete",
-        "try again; sudo apt-get update",
+        "try again in a while",
+    ),
+    (
+        r"(Failed|Unable) to fetch",
+        "the Debian archive did not answer as it should",
+        "try again in a while",
     ),
 )
 

@@ -66,7 +66,7 @@ def follow(
 
 def _end(process: subprocess.Popen[str]) -> None:
     """Let it end itself; further Ctrl-C are not heard meanwhile, since what they want is under way."""
-    with _deaf(), contextlib.suppress(ProcessLookupError):
+    with uninterrupted(), contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         try:
             process.communicate(timeout=_PATIENCE)
@@ -75,8 +75,11 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Not to be interrupted; only the main thread ever is (signal(2) is for it alone)."""
+def uninterrupted() -> Iterator[None]:
+    """For what must be brought to its end: a Ctrl-C is not heard in it.
+
+    Only the main thread ever hears one, and only it may say so (Python's `signal`).
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
