@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 
 #: Linux cuts interface names at 15 bytes without a word (IFNAMSIZ is 16 with the NUL, linux/if.h).
 INTERFACE_NAME_MAX = 15
@@ -37,6 +37,22 @@ def port_name(machine: str, network: str, among: int, index: int) -> str:
     """The tap of a machine's NIC: MACHINE-NETWORK, with the NIC's index where it has `among` > 1 there."""
     tail = f".{index}" if among > 1 else ""
     return interface_name(f"{machine}-{network}{tail}")
+
+
+def local_ipv6(lab: str, network: str) -> IPv6Interface:
+    """The host side's IPv6 address where the file names none: the first of a /64 in fd00::/8.
+
+    RFC 4193: `fd`, a global ID of 40 bits, here the lab's, and 16 bits for the network in it.
+    """
+    prefix = b"\xfd" + _digest("ipv6", lab)[:5] + _digest("ipv6", lab, network)[:2]
+    return IPv6Interface((int.from_bytes(prefix + b"\0" * 7 + b"\1"), 64))
+
+
+def eui64(host: IPv6Interface, mac: str) -> IPv6Interface:
+    """The address that a station makes itself of a /64 and its MAC (RFC 4291, appendix A)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    identifier = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    return IPv6Interface((int(host.network.network_address) + int.from_bytes(identifier), 64))
 
 
 @dataclass(frozen=True)

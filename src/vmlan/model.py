@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -57,18 +57,26 @@ class TapNetwork:
 
     name: str
     host: IPv4Interface | None = None
+    host6: IPv6Interface | None = None
 
     kind = "tap"
 
 
 @dataclass(frozen=True)
 class BridgeNetwork:
-    """A Linux bridge: a switch with a port for each guest and, if addressed, for the host side."""
+    """A Linux bridge: a switch with a port for each guest and, if addressed, for the host side.
+
+    `uplink`: the host side's NIC is a port of it too, so that its guests are stations of the outside.
+    `vlan`: the VLAN of the host side's own port, where that is not the ordinary one (`ORDINARY_VLAN`).
+    """
 
     name: str
     host: IPv4Interface | None = None
     dhcp: bool = False
     nat: bool = False
+    host6: IPv6Interface | None = None
+    uplink: bool = False
+    vlan: int | None = None
 
     kind = "bridge"
 
@@ -118,15 +126,27 @@ class NoNetwork:
 Network: TypeAlias = TapNetwork | BridgeNetwork | UserNetwork | SocketNetwork | HubNetwork | NoNetwork
 
 
+#: The VLAN of every port of a VLAN-aware bridge that is given no other: the kernel's own default.
+ORDINARY_VLAN = 1
+
+
 @dataclass(frozen=True)
 class Nic:
-    """One network card of a machine. `mac` None: derived from the lab's and the machine's name."""
+    """One network card of a machine. `mac` None: derived from the lab's and the machine's name.
+
+    On a bridge, `vlan` is the VLAN that its untagged frames belong to, and `trunk` are those whose
+    frames it sends and gets with their tags. A card with a trunk and no `vlan` has no untagged frames.
+    """
 
     network: str
     model: str = "virtio"
     mac: str | None = None
     address: IPv4Interface | None = None
     gateway: IPv4Address | None = None
+    address6: IPv6Interface | None = None
+    gateway6: IPv6Address | None = None
+    vlan: int | None = None
+    trunk: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -230,7 +250,9 @@ HOST_SIDE = "host"
 class PingCheck:
     """`source` pings `target` (a machine's name or an address); the result must be as expected.
 
-    `via` names the network whose address of a target machine is meant, where it has several.
+    What all checks between two ends have: `via` names the network whose address of a target machine is
+    meant, where it has several; `within` is how many seconds the result may take to be as expected
+    (None: `vmlan.observe.checks.judge` says).
     """
 
     target: str
@@ -238,6 +260,64 @@ class PingCheck:
     reachable: bool = True
     via: str | None = None
     hint: str = ""
+    within: float | None = None
+
+
+@dataclass(frozen=True)
+class TcpCheck:
+    """`source` connects to the TCP port `port` of `target`."""
+
+    target: str
+    port: int
+    source: str
+    reachable: bool = True
+    via: str | None = None
+    hint: str = ""
+    within: float | None = None
+
+
+@dataclass(frozen=True)
+class ArpCheck:
+    """`source` asks for `target` by ARP: a machine's name, an address, or a MAC (who has it?).
+
+    `answer`: whose MAC must answer (a machine's name or a MAC), or which address a MAC must have.
+    """
+
+    target: str
+    source: str
+    reachable: bool = True
+    via: str | None = None
+    hint: str = ""
+    within: float | None = None
+    answer: str | None = None
+
+
+@dataclass(frozen=True)
+class DhcpCheck:
+    """The machine `source` (or the host side) asks for an address on `network`; `answer`: the server's."""
+
+    network: str
+    source: str
+    reachable: bool = True
+    hint: str = ""
+    within: float | None = None
+    answer: str | None = None
+
+
+@dataclass(frozen=True)
+class DnsCheck:
+    """`source` looks `name` up; `answer`: the address it must have, or the machine whose it must be.
+
+    `via` names the network whose DNS is asked, instead of the one that `source` would ask by itself.
+    """
+
+    name: str
+    source: str
+    reachable: bool = True
+    via: str | None = None
+    hint: str = ""
+    within: float | None = None
+    answer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -247,9 +327,13 @@ class ScreenCheck:
     text: str
     on: str
     hint: str = ""
+    within: float | None = None
 
 
-Check: TypeAlias = PingCheck | ScreenCheck
+#: Checks of who reaches whom: they have a source, and an expectation.
+ReachCheck: TypeAlias = PingCheck | TcpCheck | ArpCheck | DhcpCheck | DnsCheck
+
+Check: TypeAlias = ReachCheck | ScreenCheck
 
 
 @dataclass(frozen=True)

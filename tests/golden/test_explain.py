@@ -60,12 +60,25 @@ machines:
   vm3: {nics: [ring, a-network-with-a-long-name, {network: a-network-with-a-long-name, model: e1000}]}
 """
 
+BRIDGES = """
+name: bridges
+host: {forwarding: true, uplink: simulated}
+networks:
+  pub: {kind: bridge, uplink: true}
+  lan: {kind: bridge, host: 10.2.0.1/24, host6: auto, dhcp: true, nat: true, vlan: 20}
+  wire: {kind: tap, host: 10.1.1.1/24, host6: "fd00:1::1/64"}
+machines:
+  vm1: {nics: [pub, {network: lan, vlan: 10}, {network: lan, vlan: 20}]}
+  vm2: {nics: [{network: lan, trunk: [10, 20]}, {network: wire, address6: "fd00:1::2/64", gateway6: "fd00:1::1"}]}
+"""
+
 WORKING = KvmVerdict(True, "a test guest ran")
 
 CASES: dict[str, tuple[str, Facts]] = {
     "media": (MEDIA, labs.facts()),
     "networks": (NETWORKS, labs.facts()),
     "networks-slirp4netns": (NETWORKS, labs.facts(internet="slirp4netns", etc=frozenset({"hosts"}))),
+    "bridges": (BRIDGES, labs.facts()),
     "media-kvm": (MEDIA, labs.facts(kvm=WORKING)),
 }
 CASES |= {

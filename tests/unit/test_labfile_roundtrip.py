@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from pathlib import Path
 from typing import Any, get_args
 
@@ -60,13 +60,21 @@ forwards = st.builds(
 )
 
 
+vlans = st.integers(1, 4094)
+
+
 @st.composite
 def networks(draw: st.DrawFn, index: int) -> Network:
     name = f"n{index}"
     host = IPv4Interface(f"10.{index}.0.{draw(st.integers(1, 254))}/24")
     return draw(
         st.one_of(
-            st.builds(BridgeNetwork, st.just(name), st.just(host), st.booleans(), st.booleans()),
+            st.builds(
+                BridgeNetwork,
+                *(st.just(name), st.just(host), st.booleans(), st.booleans()),
+                host6=st.none() | st.just(IPv6Interface(f"fd00:{index}::1/64")),
+                vlan=st.none() | vlans,
+            ),
             st.just(BridgeNetwork(name)),
             # One forward in the lab at most: two may want the same port.
             st.builds(UserNetwork, st.just(name), st.tuples(forwards) if index == 0 else st.just(())),
@@ -78,10 +86,21 @@ def networks(draw: st.DrawFn, index: int) -> Network:
 
 
 @st.composite
+def ports(draw: st.DrawFn, on_a_bridge: bool) -> dict[str, Any]:
+    """The VLANs of a NIC's port."""
+    if not on_a_bridge:
+        return {}
+    vlan = draw(st.none() | vlans)
+    trunk = draw(st.lists(vlans.filter(lambda one: one != vlan), max_size=3, unique=True))
+    return {"vlan": vlan, "trunk": tuple(trunk)}
+
+
+@st.composite
 def labs(draw: st.DrawFn) -> Lab:
     every = tuple(draw(networks(index)) for index in range(draw(st.integers(0, 3))))
     # A network with forwards leads to one NIC only.
     on = [network.name for network in every if not getattr(network, "forward", ())]
+    bridges = {network.name for network in every if isinstance(network, BridgeNetwork)}
     unused_macs = iter(draw(st.lists(macs, min_size=9, max_size=9, unique=True)))
     names = [f"vm{index}" for index in range(draw(st.integers(1, 3)))]
     machines = []
@@ -108,7 +127,12 @@ def labs(draw: st.DrawFn) -> Lab:
                 initrd=draw(optional_file) if kernel else None,
                 append=draw(line) if kernel else "",
                 nics=tuple(
-                    Nic(network, model, next(unused_macs) if has_mac else None)
+                    Nic(
+                        network,
+                        model,
+                        next(unused_macs) if has_mac else None,
+                        **draw(ports(network in bridges)),
+                    )
                     for network, model, has_mac in nics
                 ),
                 qemu_args=tuple(draw(st.lists(text, max_size=3))),
@@ -151,6 +175,8 @@ def written_network(network: Network) -> dict[str, Any]:
     keys: dict[str, Any] = {"kind": network.kind}
     if isinstance(network, BridgeNetwork) and network.host is not None:
         keys |= {"host": str(network.host), "dhcp": network.dhcp, "nat": network.nat}
+        keys |= {} if network.host6 is None else {"host6": str(network.host6)}
+        keys |= {} if network.vlan is None else {"vlan": network.vlan}
     if isinstance(network, UserNetwork | HubNetwork):
         keys["forward"] = [f"{f.bind}:{f.host_port}:{f.guest_port}/{f.protocol}" for f in network.forward]
     return keys
@@ -198,7 +224,9 @@ def written_disk(disk: Disk) -> Any:
 def written_nic(nic: Nic) -> Any:
     if nic == Nic(nic.network):
         return nic.network
-    return {"network": nic.network, "model": nic.model, **({"mac": nic.mac} if nic.mac else {})}
+    keys = {"network": nic.network, "model": nic.model, **({"mac": nic.mac} if nic.mac else {})}
+    keys |= {} if nic.vlan is None else {"vlan": nic.vlan}
+    return keys | ({"trunk": list(nic.trunk)} if nic.trunk else {})
 
 
 @settings(max_examples=100, deadline=None)

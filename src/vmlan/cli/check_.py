@@ -2,88 +2,120 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from vmlan import labfile, lifecycle
 from vmlan.cli import common
-from vmlan.errors import RequestError
+from vmlan.errors import HostError, RequestError
 from vmlan.host import enter, paths
-from vmlan.model import PingCheck, ScreenCheck
+from vmlan.model import Check, Lab
 from vmlan.observe import check
 from vmlan.observe.check import Finding
+from vmlan.observe.checks import junit, words
+from vmlan.plan.layout import Layout
 
 
 @click.command("check")
 @common.file_option
 @common.quiet_option
 @common.json_option
-def command(file: Path | None, quiet: bool, as_json: bool) -> None:
+@click.option(
+    "--matrix", "as_matrix", is_flag=True, help="Show who reaches whom by ping instead, of all there are."
+)
+@click.option(
+    "--junit",
+    "report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the results to FILE too, as JUnit XML.",
+)
+@click.argument("numbers", nargs=-1, type=click.IntRange(1), metavar="[NUMBER]...")
+def command(
+    file: Path | None,
+    quiet: bool,
+    as_json: bool,
+    as_matrix: bool,
+    report: Path | None,
+    numbers: tuple[int, ...],
+) -> None:
     """Run the lab file's checks, and show for each what was tried and what came of it.
 
-    Ends with 0 if all passed, else with 1.
+    NUMBER chooses some, counted from 1. Ends with 0 if all passed, else with 1.
     """
     path = lifecycle.find_file(file)
     lab, layout = labfile.load(path), paths.layout(path)
-    if not lab.checks:
-        raise RequestError("this lab file has no checks:", hint="checks: [{ping: vm2, from: vm1}]")
+    if as_matrix and (numbers or report):
+        raise click.UsageError("--matrix runs no checks: give it neither NUMBER nor --junit")
+    if not as_matrix:
+        chosen = _chosen(lab, numbers)
     enter.keeper(layout).close()  # whether it runs is asked before the first check, not by each
+    if as_matrix:
+        _matrix(lab, layout, as_json=as_json)
+        return
+    began = datetime.now(UTC)
     findings: list[Finding] = []
-    for finding in check.run_checks(lab, layout, lab.checks):
+    for finding in check.run_checks(lab, layout, chosen):
         findings.append(finding)
         if not as_json and not (quiet and finding.passed):
             _show(finding)
     failed = sum(1 for finding in findings if not finding.passed)
     if as_json:
-        common.print_json(
-            {"lab": lab.name, "failed": failed, "checks": [_as_json(finding) for finding in findings]}
-        )
+        rows = [words.as_data(finding) for finding in findings]
+        common.print_json({"lab": lab.name, "failed": failed, "checks": rows})
     elif not quiet or failed:
         print(f"{len(findings) - failed} passed, {failed} failed")
+    if report is not None:
+        _write(report, junit.document(lab.name, findings, began))
     raise click.exceptions.Exit(1 if failed else 0)
 
 
+def _chosen(lab: Lab, numbers: tuple[int, ...]) -> tuple[Check, ...]:
+    if not lab.checks:
+        raise RequestError("this lab file has no checks:", hint="checks: [{ping: vm2, from: vm1}]")
+    if not numbers:
+        return lab.checks
+    if max(numbers) > len(lab.checks):
+        raise RequestError(f"there is no check {max(numbers)}: this lab file has {len(lab.checks)}")
+    return tuple(lab.checks[number - 1] for number in numbers)
+
+
+def _write(report: Path, text: str) -> None:
+    try:
+        report.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HostError(f"{report} could not be written: {error.strerror}") from None
+
+
 def _show(finding: Finding) -> None:
-    what = finding.check
     mark = common.styled("✓", fg="green") if finding.passed else common.styled("✗", fg="red", bold=True)
-    if isinstance(what, ScreenCheck):
-        print(f"{mark} {what.on} shows '{what.text}': {finding.outcome}")
-    else:
-        print(f"{mark} {_ping(what, finding)}")
-    for attempt in finding.attempts:
-        print(common.styled(f"    {attempt.words}", dim=True))
-    if finding.why:
-        print(common.styled(f"    {finding.why}", dim=True))
-    if what.hint:
-        print(f"    {what.hint}" if finding.passed else f"    expected because: {what.hint}")
+    print(f"{mark} {words.heading(finding)}")
+    for line in words.evidence(finding):
+        print(common.styled(f"    {line}", dim=True))
+    hint = finding.check.hint
+    if hint:
+        print(f"    {hint}" if finding.passed else f"    expected because: {hint}")
 
 
-def _ping(what: PingCheck, finding: Finding) -> str:
-    tried = ", ".join(attempt.address for attempt in finding.attempts)
-    target = f"{what.target} ({tried})" if tried and tried != what.target else what.target
-    via = f" via {what.via}" if what.via else ""
-    verdict = str(finding.outcome)
-    if not finding.passed and finding.outcome != "not tried":
-        verdict += f", but {'reachable' if what.reachable else 'unreachable'} was expected"
-    return f"{what.source} → {target}{via}: {verdict}"
+_MARKS = {"reachable": "✓", "unreachable": "✗", "itself": "·", "no address": "-", "not tried": "?"}
 
 
-def _as_json(finding: Finding) -> dict[str, object]:
-    what = finding.check
-    if isinstance(what, ScreenCheck):
-        asked: dict[str, object] = {"screen": what.text, "on": what.on}
-    else:
-        expect = "reachable" if what.reachable else "unreachable"
-        asked = {"ping": what.target, "from": what.source, "via": what.via, "expect": expect}
-    return {
-        **asked,
-        "outcome": finding.outcome,
-        "passed": finding.passed,
-        "why": finding.why or None,
-        "hint": what.hint or None,
-        "attempts": [
-            {"address": each.address, "command": each.command, "answered": each.answered, "words": each.words}
-            for each in finding.attempts
-        ],
-    }
+def _matrix(lab: Lab, layout: Layout, *, as_json: bool) -> None:
+    import msgspec
+
+    from vmlan.observe.checks import matrix
+
+    cells = matrix.matrix(lab, layout)
+    if as_json:
+        common.print_json({"lab": lab.name, "matrix": msgspec.to_builtins(cells)})
+        return
+    names = matrix.stations(lab)
+    marks = {(cell.source, cell.target): _MARKS[cell.verdict] for cell in cells}
+    rows = [(source, *(marks[source, target] for target in names)) for source in names]
+    common.print_table(("FROM \\ TO", *names), rows)
+    print()
+    print("✓ answers  ✗ does not  - has no address  ? cannot be asked")
+    for why in dict.fromkeys(cell.why for cell in cells if cell.why):
+        print(common.styled(f"  {why}", dim=True))

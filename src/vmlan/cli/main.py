@@ -22,6 +22,8 @@ VERBS: dict[str, str] = {
     "explain": "the exact commands that `up` runs, each with its reason",
     "check": "run the lab file's checks, each with its evidence",
     "capture": "every frame on the lab's links, as rows or as a file for Wireshark",
+    "link": "pull a machine's cable, or slow it down",
+    "set": "change what can change while the lab runs",
     "exec": "run a command in a machine; its exit code is ours",
     "wait": "wait until a machine's agent, address, port or text is there",
     "console": "a machine's serial console; Ctrl-] leaves it",

@@ -11,6 +11,7 @@ from vmlan.cli import common
 from vmlan.host import paths
 from vmlan.model import Lab
 from vmlan.observe import status
+from vmlan.plan import topology as topo
 
 
 @click.command("ps")
@@ -28,7 +29,8 @@ def command(file: Path | None, as_json: bool) -> None:
             {
                 "name": network.name,
                 "kind": network.kind,
-                "host": str(getattr(network, "host", None) or "") or None,
+                "host": _text(topo.host_address(network)),
+                "host6": _text(topo.host_address6(network)),
             }
             for network in lab.networks
         ]
@@ -38,13 +40,16 @@ def command(file: Path | None, as_json: bool) -> None:
     for machine in found:
         name, state = machine.name, str(machine.state)
         for nic in machine.nics:
-            rows.append(
-                (name, state, nic.network, nic.interface or "-", nic.mac, ", ".join(nic.addresses) or "-")
-            )
+            where = (nic.network, nic.interface or "-", nic.mac, ", ".join(nic.addresses) or "-")
+            link = [word for word in ("down" if nic.up is False else "", nic.shape.words) if word]
+            rows.append((name, state, *where, ", ".join(link) or "-"))
             name = state = ""
         if not machine.nics:
-            rows.append((name, state, "-", "-", "-", "-"))
-    common.print_table(("MACHINE", "STATE", "NETWORK", "INTERFACE", "MAC", "ADDRESS"), rows)
+            rows.append((name, state, "-", "-", "-", "-", "-"))
+    titles = ("MACHINE", "STATE", "NETWORK", "INTERFACE", "MAC", "ADDRESS", "LINK")
+    # Cables are rarely pulled or slow: only then do they have a column.
+    width = len(titles) if any(row[-1] != "-" for row in rows) else len(titles) - 1
+    common.print_table(titles[:width], [row[:width] for row in rows])
     if lab.networks:
         print()
         common.print_table(("NETWORK", "KIND", "HOST SIDE", "OFFERS"), [*_networks(lab)])
@@ -53,11 +58,14 @@ def command(file: Path | None, as_json: bool) -> None:
 def _networks(lab: Lab) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for network in lab.networks:
-        offers = [word for word in ("dhcp", "nat") if getattr(network, word, False)]
+        offers = [word for word in ("dhcp", "nat", "uplink") if getattr(network, word, False)]
         offers += [
             f"{each.bind}:{each.host_port}→{each.guest_port}" for each in getattr(network, "forward", ())
         ]
-        rows.append(
-            (network.name, network.kind, str(getattr(network, "host", None) or "-"), ", ".join(offers) or "-")
-        )
+        own = [str(each) for each in (topo.host_address(network), topo.host_address6(network)) if each]
+        rows.append((network.name, network.kind, ", ".join(own) or "-", ", ".join(offers) or "-"))
     return rows
+
+
+def _text(address: object) -> str | None:
+    return None if address is None else str(address)

@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class GuestNic:
     name: str
     mac: str
     addresses: tuple[IPv4Interface, ...]
+    addresses6: tuple[IPv6Interface, ...] = ()
 
 
 class AgentSilent(Timeout):
@@ -213,20 +214,25 @@ class Agent:
             self.call("guest-exec", timeout=2.0, path="kill", arg=[str(pid)])
 
     def nics(self) -> tuple[GuestNic, ...]:
-        """The guest's network cards and their IPv4 addresses, without its loopback."""
+        """The guest's network cards and their addresses, without its loopback and link-local ones of IPv6."""
         return tuple(
             GuestNic(
                 name=row["name"],
                 mac=row["hardware-address"].lower(),
-                addresses=tuple(
-                    IPv4Interface(f"{address['ip-address']}/{address['prefix']}")
-                    for address in row.get("ip-addresses", ())
-                    if ip_interface(address["ip-address"]).version == 4
+                addresses=tuple(each for each in given if isinstance(each, IPv4Interface)),
+                addresses6=tuple(
+                    each for each in given if isinstance(each, IPv6Interface) and not each.is_link_local
                 ),
             )
             for row in self.call("guest-network-get-interfaces")
             if row.get("hardware-address") and row["name"] != "lo"
+            for given in [[_interface(address) for address in row.get("ip-addresses", ())]]
         )
+
+
+def _interface(address: dict[str, Any]) -> IPv4Interface | IPv6Interface:
+    bare = address["ip-address"].partition("%")[0]
+    return ip_interface(f"{bare}/{address['prefix']}")
 
 
 def _finished(status: dict[str, Any]) -> Finished:

@@ -24,7 +24,7 @@ from vmlan.model import (
 )
 from vmlan.plan.facts import Facts, TinyFacts, UefiFacts
 from vmlan.plan.layout import Layout
-from vmlan.plan.topology import published
+from vmlan.plan.topology import knows_vlans, published
 from vmlan.qemu.facts import KvmVerdict
 from vmlan.qemu.kvm import try_kvm
 from vmlan.qemu.probe import probe
@@ -54,6 +54,7 @@ def gather(
         named=named,
         uefi=_uefi(lab),
         internet=_internet(lab),
+        bridge_vlans=_bridge_vlans(lab),
         etc=frozenset(name for name in ("hosts", "resolv.conf") if Path("/etc", name).exists()),
     )
     if not running:
@@ -69,6 +70,8 @@ def _programs(lab: Lab) -> Iterator[str]:
     bridges = [network for network in lab.networks if isinstance(network, BridgeNetwork)]
     if any(bridge.nat for bridge in bridges):
         yield "nft"
+    if any(knows_vlans(lab, bridge) for bridge in bridges):
+        yield "bridge"
     if any(bridge.dhcp for bridge in bridges) or lab.host.uplink is Uplink.SIMULATED:
         yield "dnsmasq"
     if any(True for machine in lab.machines for _ in lab_images.media_of(machine)) or any(
@@ -100,6 +103,20 @@ def _internet(lab: Lab) -> Literal["pasta", "slirp4netns"] | None:
     if find("slirp4netns"):
         return "slirp4netns"
     raise MissingProgram("pasta", PACKAGES["pasta"])
+
+
+def _bridge_vlans(lab: Lab) -> bool:
+    """Whether this kernel's bridges keep VLANs apart; tried where a lab needs it, in a namespace of its own.
+
+    It is a choice of whoever built the kernel (CONFIG_BRIDGE_VLAN_FILTERING), which is written nowhere
+    else. What fails for another reason will fail again, and be told then.
+    """
+    bridges = (network for network in lab.networks if isinstance(network, BridgeNetwork))
+    if not any(knows_vlans(lab, bridge) for bridge in bridges):
+        return True
+    add = ("ip", "link", "add", "name", "trial", "type", "bridge")
+    argv = ("unshare", "--user", "--map-root-user", "--net", *add, "vlan_filtering", "1")
+    return "not supported" not in run(argv, check=False, env={"LC_ALL": "C"}).stderr
 
 
 def _uefi(lab: Lab) -> UefiFacts | None:

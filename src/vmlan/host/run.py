@@ -20,6 +20,7 @@ PACKAGES: dict[str, str] = {
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-img": "qemu-utils",
     "ip": "iproute2",
+    "tc": "iproute2",
     "ss": "iproute2",
     "nft": "nftables",
     "dnsmasq": "dnsmasq-base",

@@ -10,11 +10,14 @@ from msgspec import Meta
 SIZE = r"^[0-9]+(\.[0-9]+)?\s?[KMGTkmgt]([iI]?[bB])?$"
 CIDR = r"^[0-9]+(\.[0-9]+){3}/[0-9]+$"
 ADDRESS = r"^[0-9]+(\.[0-9]+){3}$"
+CIDR6 = r"^[0-9A-Fa-f.:]*:[0-9A-Fa-f.:]*/[0-9]+$"
+ADDRESS6 = r"^[0-9A-Fa-f.:]*:[0-9A-Fa-f.:]*$"
 NAME = r"^[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
 LAB_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
 MAC = "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"
 WORD = r"^[^\s,]+$"
 FORWARD = r"^((tcp|udp):)?([0-9.]+:)?[0-9]+:[0-9]+(/(tcp|udp))?$"
+DURATION = r"^[0-9]+(\.[0-9]+)?\s?(ms|s|m)$"
 
 
 def key(
@@ -23,18 +26,20 @@ def key(
     *examples: Any,
     number: tuple[str, str] | None = None,
     least: int | None = None,
+    most: int | None = None,
     **schema: Any,
 ) -> Meta:
     """What a key (or an item of a list) is.
 
     `takes` continues the sentence "'memory' cannot be …; it takes …"; choices need none. `number` is
     what is wrong and what would be right when a number ({0}) stands where a text belongs. `least`
-    is the smallest number. Whatever else is given goes into the schema as it is.
+    and `most` are the smallest and the largest number. Whatever else is given goes into the schema as it is.
     """
     return Meta(
         description=description or None,
         examples=list(examples) or None,
         ge=least,
+        le=most,
         extra={"takes": takes, "number": number},
         extra_json_schema=schema or None,
     )

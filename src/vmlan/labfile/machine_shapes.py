@@ -6,7 +6,20 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
-from vmlan.labfile.describe import ADDRESS, CIDR, MAC, QUOTED, SIZE, WITHOUT_UNIT, WORD, File, Text, key
+from vmlan.labfile.describe import (
+    ADDRESS,
+    ADDRESS6,
+    CIDR,
+    CIDR6,
+    MAC,
+    QUOTED,
+    SIZE,
+    WITHOUT_UNIT,
+    WORD,
+    File,
+    Text,
+    key,
+)
 
 
 class Disk(Struct, forbid_unknown_fields=True, rename="kebab"):
@@ -125,6 +138,51 @@ class Nic(Struct, forbid_unknown_fields=True):
         ]
         | UnsetType
     ) = UNSET
+    address6: (
+        Annotated[
+            str,
+            key(
+                "A fixed IPv6 address for the guest, with its prefix length.",
+                "an IPv6 address with its prefix length, such as fd00:1::9/64",
+                "fd00:1::9/64",
+                pattern=CIDR6,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    gateway6: (
+        Annotated[
+            str,
+            key(
+                "The guest's way out of the network for IPv6; needs `address6`.",
+                "an IPv6 address, such as fd00:1::1",
+                "fd00:1::1",
+                pattern=ADDRESS6,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    vlan: (
+        Annotated[
+            int,
+            key(
+                "The VLAN of the card's port on a bridge, without tags; 1 when left out.",
+                "a VLAN's number, from 1 to 4094",
+                10,
+                least=1,
+                most=4094,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    trunk: Annotated[
+        list[Annotated[int, key("", "a VLAN's number, from 1 to 4094", least=1, most=4094)]],
+        key(
+            "VLANs that the card's port on a bridge carries with their tags.",
+            "a list of VLANs' numbers, such as [10, 20]",
+            [10, 20],
+        ),
+    ] = []
 
 
 _BootWord: TypeAlias = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -198,32 +199,53 @@ def _read_nic(node: Located, problems: Problems) -> Placed[Nic] | None:
     network = section.get("network")
     if not section.has("network"):
         problems.add(node.at, "the NIC has no network", "add one, such as network: lan")
-    address = section.parsed("address", values.interface)
-    gateway = section.parsed("gateway", values.address)
+    trunk = section.each("trunk", int)
     nic = Nic(
         # No network has the empty name; the problem is noted.
         network=network or "",
         mac=section.parsed("mac", values.mac),
-        address=address,
-        gateway=gateway,
+        address=section.parsed("address", values.interface),
+        gateway=section.parsed("gateway", values.address),
+        address6=section.parsed("address6", values.interface6),
+        gateway6=section.parsed("gateway6", values.address6),
+        vlan=section.get("vlan"),
+        trunk=_values(trunk),
         **_given(model=section.get("model")),
     )
-    _check_gateway(nic, section.marks, problems)
+    _check_gateway("", nic.address, nic.gateway, section.marks, problems)
+    _check_gateway("6", nic.address6, nic.gateway6, section.marks, problems)
+    _check_trunk(nic, trunk, problems)
     return Placed(nic, node.at, section.marks)
 
 
-def _check_gateway(nic: Nic, marks: Mapping[str, Mark], problems: Problems) -> None:
-    if nic.gateway is None:
+def _check_gateway(
+    family: Literal["", "6"],
+    address: IPv4Interface | IPv6Interface | None,
+    gateway: IPv4Address | IPv6Address | None,
+    marks: Mapping[str, Mark],
+    problems: Problems,
+) -> None:
+    if gateway is None:
         return
-    at = marks["gateway"]
-    if nic.address is None:
-        if "address" not in marks:
-            problems.add(at, "a gateway is written, and no address", "add address:, or leave both to dhcp")
-    elif nic.gateway not in nic.address.network:
+    at = marks[f"gateway{family}"]
+    if address is None:
+        if f"address{family}" not in marks:
+            key = f"address{family}"
+            instead = f"add {key}:, or leave both to dhcp"
+            problems.add(at, f"a gateway is written, and no {'IPv6 ' * bool(family)}address", instead)
+    elif gateway == address.ip:
         problems.add(
-            at, f"{nic.gateway} is not in {nic.address.network}", "the gateway is in the address's network"
+            at, f"{gateway} is the machine's own address", "the gateway is another machine or the host"
         )
-    elif nic.gateway == nic.address.ip:
-        problems.add(
-            at, f"{nic.gateway} is the machine's own address", "the gateway is another machine or the host"
-        )
+    elif gateway not in address.network and not (gateway.version == 6 and gateway.is_link_local):
+        problems.add(at, f"{gateway} is not in {address.network}", "the gateway is in the address's network")
+
+
+def _check_trunk(nic: Nic, trunk: tuple[tuple[int, Mark], ...], problems: Problems) -> None:
+    """A VLAN's frames leave a port with their tags, or without, and not both."""
+    seen = set() if nic.vlan is None else {nic.vlan}
+    for vlan, at in trunk:
+        if vlan in seen:
+            what = f"VLAN {vlan} is the card's vlan" if vlan == nic.vlan else f"trunk has {vlan} twice"
+            problems.add(at, what, "name each once: in vlan without tags, or in trunk with them")
+        seen.add(vlan)

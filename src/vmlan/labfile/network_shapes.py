@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
-from vmlan.labfile.describe import CIDR, FORWARD, key
+from vmlan.labfile.describe import CIDR, CIDR6, FORWARD, key
 
 _FORWARD_TAKES = 'HOSTPORT:GUESTPORT, such as "8080:80"'
 
@@ -17,11 +17,21 @@ _HOST_ADDRESS = key(
     pattern=CIDR,
 )
 
+_HOST6_ADDRESS = key(
+    "The host side's IPv6 address on this network, with its prefix length. auto: one of fd00::/8, made from "
+    "the names of lab and network.",
+    "auto, or an address with its prefix length, such as fd00:1::1/64",
+    "auto",
+    "fd00:1::1/64",
+    pattern=f"^auto$|{CIDR6}",
+)
+
 
 class Tap(Struct, tag="tap", tag_field="kind", forbid_unknown_fields=True):
     """One tap interface: the host side and one guest, as with a crossover cable."""
 
     host: Annotated[str, _HOST_ADDRESS] | UnsetType = UNSET
+    host6: Annotated[str, _HOST6_ADDRESS] | UnsetType = UNSET
 
 
 class Bridge(Struct, tag="bridge", tag_field="kind", forbid_unknown_fields=True):
@@ -30,7 +40,11 @@ class Bridge(Struct, tag="bridge", tag_field="kind", forbid_unknown_fields=True)
     host: Annotated[str, _HOST_ADDRESS] | UnsetType = UNSET
     dhcp: Annotated[
         bool,
-        key("Whether the host side gives guests their addresses (DHCP); needs `host`.", "true or false"),
+        key(
+            "Whether the host side gives guests their addresses (DHCP, and router advertisements where there "
+            "is a `host6`); needs `host`.",
+            "true or false",
+        ),
     ] = False
     nat: Annotated[
         bool,
@@ -39,6 +53,28 @@ class Bridge(Struct, tag="bridge", tag_field="kind", forbid_unknown_fields=True)
             "true or false",
         ),
     ] = False
+    host6: Annotated[str, _HOST6_ADDRESS] | UnsetType = UNSET
+    uplink: Annotated[
+        bool,
+        key(
+            "Whether the host side's NIC is a port too: guests are then stations of the outside, which gives "
+            "them their addresses. The host side's own address moves from its NIC to the bridge.",
+            "true or false",
+        ),
+    ] = False
+    vlan: (
+        Annotated[
+            int,
+            key(
+                "The VLAN of the host side's own port, where ports have VLANs; 1 when left out.",
+                "a VLAN's number, from 1 to 4094",
+                20,
+                least=1,
+                most=4094,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 _Forwards: TypeAlias = Annotated[

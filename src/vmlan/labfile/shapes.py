@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-from vmlan.labfile.describe import LAB_NAME, QUOTED, Name, key
+from vmlan.labfile.describe import DURATION, LAB_NAME, QUOTED, Name, key
 from vmlan.labfile.machine_shapes import Disk, Machine, Nic
 from vmlan.labfile.network_shapes import NETWORKS, Bridge, Hub, Nowhere, Socket, Tap, User
 
@@ -41,7 +41,7 @@ class Host(Struct, forbid_unknown_fields=True):
 
 
 class Check(Struct, forbid_unknown_fields=True):
-    """What the lab must do: one side pings another, and reaches it or not; or a machine shows a text."""
+    """What the lab must do: one side reaches another (or does not), or a machine shows a text."""
 
     ping: (
         Annotated[
@@ -55,15 +55,92 @@ class Check(Struct, forbid_unknown_fields=True):
         ]
         | UnsetType
     ) = UNSET
+    tcp: (
+        Annotated[
+            str,
+            key(
+                "Where to connect to: a machine, host, or an address, and a TCP port.",
+                "a machine or an address, and a port, such as vm2:80",
+                "vm2:80",
+                "10.1.1.1:22",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    arp: (
+        Annotated[
+            str,
+            key(
+                "Whom to ask for by ARP: a machine, host or an address, whose MAC answers; or a MAC, whose "
+                "address is looked for.",
+                "a machine's name, host, an address or a MAC",
+                "10.1.1.2",
+                "52:54:00:12:34:56",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    dhcp: (
+        Annotated[
+            str,
+            key(
+                "The network on which an address is asked for, by the card that `from` has there.",
+                "a network's name",
+                "lan",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    dns: (
+        Annotated[
+            str,
+            key(
+                "The name to look up. Machines are NAME.LAB.internal.",
+                "a name, such as vm2.shop.internal",
+                "vm2.shop.internal",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     from_: Annotated[
-        str, key("Who pings: a machine, or host (the lab's host side).", "a machine's name or host", "vm1")
+        str,
+        key("Who asks: a machine, or host (the lab's host side).", "a machine's name or host", "vm1"),
     ] = field(default="host", name="from")
+    is_: (
+        Annotated[
+            str,
+            key(
+                "What must be answered. dns: an address, or a machine that has it; arp: a MAC, or a machine "
+                "that has it (of a MAC: its address); dhcp: the server's address.",
+                "an address, a MAC or a machine's name",
+                "10.2.0.12",
+                "vm2",
+            ),
+        ]
+        | UnsetType
+    ) = field(default=UNSET, name="is")
     expect: Annotated[Literal["reachable", "unreachable"], key("What must come of it.")] = "reachable"
+    within: (
+        Annotated[
+            str,
+            key(
+                "How long it may take until it is as expected; six seconds when left out (two minutes for a "
+                "screen), and for what must be unreachable no time at all.",
+                "a time with a unit, such as 10s",
+                "10s",
+                "500ms",
+                number=("{0} has no unit", "write {0}s"),
+                pattern=DURATION,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     via: (
         Annotated[
             str,
             key(
-                "The network whose address of the pinged machine is meant, where it has several.",
+                "The network whose address of the target is meant, where it has several; with dns, the "
+                "network whose DNS is asked.",
                 "a network's name",
                 "lan",
             ),

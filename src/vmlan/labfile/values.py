@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 from typing import Literal
 
@@ -64,6 +64,23 @@ def _bytes(text: str) -> int:
     return value
 
 
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s?(ms|s|m)?", re.ASCII)
+
+
+def duration(text: str) -> float:
+    """A time with a unit (500ms, 10s, 2m), in seconds; from a millisecond to a day."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise Wrong(f"{quote(text)} is not a time", "write a number and a unit (ms, s or m), such as 10s")
+    number, unit = float(found[1]), found[2]
+    if unit is None:
+        raise Wrong(f"{quote(text)} has no unit", f"write {found[1]}s")
+    thousandths = round(number * {"ms": 1, "s": 1000, "m": 60_000}[unit])
+    if not 1 <= thousandths <= 86_400_000:
+        raise Wrong(f"{quote(text)} is too {'much' if thousandths else 'little'}", "from 1ms to a day")
+    return thousandths / 1000
+
+
 def mac(text: str) -> str:
     """A card's hardware address as six lower-case pairs with colons."""
     if not _MAC.fullmatch(text):
@@ -94,7 +111,8 @@ def address(text: str) -> IPv4Address:
 def _address(text: str, example: str) -> IPv4Address:
     if ":" in text:
         raise Wrong(
-            f"{quote(text)} is an IPv6 address, which is not in this version", f"write one such as {example}"
+            f"{quote(text)} is an IPv6 address",
+            f"here is IPv4, such as {example}; IPv6 has keys of its own: host6, address6, gateway6",
         )
     try:
         return IPv4Address(text)
@@ -126,6 +144,49 @@ def interface(text: str) -> IPv4Interface:
                 f"{ip} is {what}, which no station can have", "take a private one, such as 10.1.1.1/24"
             )
     _refuse_ends(value)
+    return value
+
+
+def address6(text: str) -> IPv6Address:
+    """An IPv6 address without a prefix length."""
+    bare, slash, _ = text.partition("/")
+    if slash:
+        raise Wrong(f"{quote(text)} has a prefix length", f"only the address: {plain(bare)}")
+    return _address6(text, "fd00:1::1")
+
+
+def _address6(text: str, example: str) -> IPv6Address:
+    if "%" in text:
+        raise Wrong(f"{quote(text)} names an interface", f"only the address: {plain(text.partition('%')[0])}")
+    try:
+        return IPv6Address(text)
+    except AddressValueError:
+        raise Wrong(f"{quote(text)} is not an IPv6 address", f"write one such as {example}") from None
+
+
+def interface6(text: str) -> IPv6Interface:
+    """A station's IPv6 address with the prefix length of its network; one that a station can have."""
+    bare, slash, prefix = text.partition("/")
+    ip = _address6(bare, "fd00:1::1/64")
+    if not slash:
+        raise Wrong(f"{quote(text)} has no prefix length", f"write {bare}/64")
+    if not re.fullmatch(r"\d{1,3}", prefix, re.ASCII) or not 1 <= int(prefix) <= 128:
+        raise Wrong(f"{quote('/' + prefix)} is not a prefix length", f"1 to 128, such as {bare}/64")
+    value = IPv6Interface((ip, int(prefix)))
+    for is_so, what in (
+        (ip.is_multicast, "a multicast address"),
+        (ip.is_loopback, "the loopback address"),
+        (int(ip) == 0, "no address"),
+        (ip.is_link_local, "a link-local address, which every station has by itself"),
+        (ip.ipv4_mapped is not None, "an IPv4 address in another form"),
+    ):
+        if is_so:
+            raise Wrong(f"{ip} is {what}", "take a private one, such as fd00:1::1/64")
+    if value.network.prefixlen < 127 and ip == value.network.network_address:
+        first = f"{value.network.network_address + 1}/{value.network.prefixlen}"
+        raise Wrong(
+            f"{ip} is the network itself (its routers' anycast)", f"{first} would be its first address"
+        )
     return value
 
 

@@ -74,3 +74,12 @@ def suggestion(word: str, allowed: Collection[str]) -> str:
     if near is not None:
         return f"did you mean {quote(near)}?"
     return f"one of {listed(allowed)}" if len(allowed) > 1 else f"only {quote(*allowed)} may stand here"
+
+
+def unknown(word: str, what: str, known: Collection[str], section: str) -> tuple[str, str]:
+    """What to say of a name that the lab does not have, and what would be right."""
+    if not known:
+        return f"unknown {what} {quote(word)}", f"the lab has none: add it under '{section}:'"
+    near = nearest(word, known)
+    hint = f"did you mean {quote(near)}?" if near else f"the lab has {listed(known, 'and')}"
+    return f"unknown {what} {quote(word)}", hint

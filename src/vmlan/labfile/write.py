@@ -18,9 +18,12 @@ from vmlan.model import (
     HOST_SIDE,
     LOOPBACK,
     Accel,
+    ArpCheck,
     BridgeNetwork,
     Check,
+    DhcpCheck,
     Disk,
+    DnsCheck,
     FileDisk,
     Firmware,
     Forward,
@@ -36,6 +39,7 @@ from vmlan.model import (
     Place,
     ScreenCheck,
     TapNetwork,
+    TcpCheck,
     Uplink,
     UserNetwork,
 )
@@ -198,8 +202,14 @@ def _nic(nic: Nic) -> _Value:
     if nic.model != Nic.model:
         keys["model"] = nic.model
     keys |= {
-        key: str(value) for key in ("mac", "address", "gateway") if (value := getattr(nic, key)) is not None
+        key: str(value)
+        for key in ("mac", "address", "gateway", "address6", "gateway6")
+        if (value := getattr(nic, key)) is not None
     }
+    if nic.vlan is not None:
+        keys["vlan"] = nic.vlan
+    if nic.trunk:
+        keys["trunk"] = list(nic.trunk)
     return keys if len(keys) > 1 else nic.network
 
 
@@ -207,8 +217,11 @@ def _network(network: Network) -> dict[str, _Value]:
     keys: dict[str, _Value] = {"kind": network.kind}
     if isinstance(network, TapNetwork | BridgeNetwork) and network.host is not None:
         keys["host"] = str(network.host)
+    if isinstance(network, TapNetwork | BridgeNetwork) and network.host6 is not None:
+        keys["host6"] = str(network.host6)
     if isinstance(network, BridgeNetwork):
-        keys |= {key: True for key in ("dhcp", "nat") if getattr(network, key)}
+        keys |= {key: True for key in ("dhcp", "nat", "uplink") if getattr(network, key)}
+        keys |= {} if network.vlan is None else {"vlan": network.vlan}
     if isinstance(network, UserNetwork | HubNetwork) and network.forward:
         keys["forward"] = [_forward(forward) for forward in network.forward]
     return keys
@@ -233,16 +246,34 @@ def _host(host: HostSide) -> dict[str, _Value]:
 
 def _check(check: Check) -> dict[str, _Value]:
     hint = {"hint": check.hint} if check.hint else {}
+    within = {} if check.within is None else {"within": _time(check.within)}
     if isinstance(check, ScreenCheck):
-        return {"screen": check.text, "on": check.on, **hint}
-    keys: dict[str, _Value] = {"ping": check.target}
+        return {"screen": check.text, "on": check.on, **within, **hint}
+    keys: dict[str, _Value] = {}
+    if isinstance(check, DhcpCheck):
+        keys["dhcp"] = check.network
+    elif isinstance(check, DnsCheck):
+        keys["dns"] = check.name
+    elif isinstance(check, TcpCheck):
+        target = f"[{check.target}]" if ":" in check.target else check.target
+        keys["tcp"] = f"{target}:{check.port}"
+    else:
+        keys["arp" if isinstance(check, ArpCheck) else "ping"] = check.target
     if check.source != HOST_SIDE:
         keys["from"] = check.source
     if not check.reachable:
         keys["expect"] = "unreachable"
-    if check.via is not None:
-        keys["via"] = check.via
-    return {**keys, **hint}
+    if (answer := getattr(check, "answer", None)) is not None:
+        keys["is"] = answer
+    if (via := getattr(check, "via", None)) is not None:
+        keys["via"] = via
+    return {**keys, **within, **hint}
+
+
+def _time(seconds: float) -> str:
+    """A time in whole seconds, or in thousandths."""
+    thousandths = round(seconds * 1000)
+    return f"{thousandths}ms" if thousandths % 1000 else f"{thousandths // 1000}s"
 
 
 def size(bytes_: int) -> str:

@@ -10,7 +10,7 @@ from vmlan.catalogue import CATALOGUE
 from vmlan.errors import GuestError, Timeout
 from vmlan.guest.agent import Agent, AgentSilent, GuestNic
 from vmlan.host import messages
-from vmlan.model import HubNetwork, Machine, Named, OverlayDisk, UserNetwork
+from vmlan.model import Machine, Named, OverlayDisk
 from vmlan.plan.layout import MachineFiles
 from vmlan.plan.topology import Link
 
@@ -43,7 +43,7 @@ def wait_ready(
     timeout: float = BOOT_TIMEOUT,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Ready:
-    """Wait for the agent, then for the address of every NIC that gets one from us or from QEMU.
+    """Wait for the agent, then for the address of every NIC that gets one from us, QEMU or the outside.
 
     Raises `Timeout`, which says what is missing, and `NotRunning` if the machine ends meanwhile.
     """
@@ -58,9 +58,7 @@ def wait_ready(
             hint=f"vmlan console {machine.name} shows what it is doing; its log: {files.serial_log}",
         ) from None
     with agent:
-        expected = [
-            link for link in links if link.address or isinstance(link.network, UserNetwork | HubNetwork)
-        ]
+        expected = [link for link in links if link.address or link.address6 or link.leased_elsewhere]
         if expected:
             progress("waits for " + ("its address" if len(expected) == 1 else "its addresses"))
         while missing := _missing(expected, nics := agent.nics()):
@@ -74,24 +72,33 @@ def addresses(links: tuple[Link, ...], nics: tuple[GuestNic, ...]) -> tuple[tupl
     """The guest's own word on the addresses of its NICs, by index, matched by MAC."""
     own = {nic.mac: nic for nic in nics}
     return tuple(
-        (link.index, str(address)) for link in links if link.mac in own for address in own[link.mac].addresses
+        (link.index, str(address))
+        for link in links
+        if link.mac in own
+        for address in (*own[link.mac].addresses, *own[link.mac].addresses6)
     )
 
 
 def _missing(expected: list[Link], nics: tuple[GuestNic, ...]) -> list[Link]:
-    own = {nic.mac: nic.addresses for nic in nics}
-    return [
-        link
-        for link in expected
-        if not (link.address in own.get(link.mac, ()) if link.address else own.get(link.mac))
-    ]
+    own = {nic.mac: nic for nic in nics}
+    return [link for link in expected if link.mac not in own or not _is_there(link, own[link.mac])]
+
+
+def _is_there(link: Link, nic: GuestNic) -> bool:
+    """Whether the guest has every address that the link is to have, or any where it is not ours to say."""
+    if link.leased_elsewhere and not nic.addresses:
+        return False
+    has4 = link.address is None or link.address in nic.addresses
+    return has4 and (link.address6 is None or link.address6 in nic.addresses6)
 
 
 def _why(machine: Machine, missing: list[Link]) -> str:
-    rows = ", ".join(
-        f"NIC {link.index} on {link.network.name} ({link.address or 'any address'})" for link in missing
-    )
+    rows = ", ".join(f"NIC {link.index} on {link.network.name} ({_wanted(link)})" for link in missing)
     return f"machine {machine.name} has booted, but has no address yet: {rows}"
+
+
+def _wanted(link: Link) -> str:
+    return " and ".join(str(each) for each in (link.address, link.address6) if each) or "any address"
 
 
 def ended(machine: str, files: MachineFiles) -> GuestError:

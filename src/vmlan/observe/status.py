@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from vmlan.errors import KeeperGone, VmlanError
 from vmlan.guest.agent import Agent
 from vmlan.host import journal, paths
 from vmlan.host.keeper_client import KeeperClient
+from vmlan.host.shaping import Shape
 from vmlan.model import Lab, Machine
+from vmlan.observe import cables
 from vmlan.observe.ready import addresses as nic_addresses
 from vmlan.observe.ready import has_agent
 from vmlan.plan import topology as topo
@@ -28,6 +30,10 @@ class NicStatus:
     interface: str | None
     mac: str
     addresses: tuple[str, ...]
+    up: bool | None = (
+        None  #: whether its cable is plugged in; None: it is not running, or the card does not tell
+    )
+    shape: Shape = field(default_factory=Shape)  #: what slows the cable down
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ def machines(lab: Lab, layout: Layout) -> tuple[MachineStatus, ...]:
             kept = client.processes()
     except KeeperGone:
         kept = {}
+    shapes = cables.shapes(layout) if kept else {}
 
     def status(machine: Machine) -> MachineStatus:
         process = kept.get(process_name(machine.name))
@@ -66,7 +73,12 @@ def machines(lab: Lab, layout: Layout) -> tuple[MachineStatus, ...]:
             return MachineStatus(machine.name, "ended" if process else "down", _nics(own, {}))
         found = _ask(machine, layout, own)
         silent = found is None and has_agent(machine)
-        return MachineStatus(machine.name, "silent" if silent else "running", _nics(own, found or {}))
+        plugged = cables.plugged(machine.name, own, layout)
+        nics = tuple(
+            replace(nic, up=plugged.get(nic.index), shape=shapes.get(nic.interface or "", Shape()))
+            for nic in _nics(own, found or {})
+        )
+        return MachineStatus(machine.name, "silent" if silent else "running", nics)
 
     with ThreadPoolExecutor(max_workers=16) as pool:
         return tuple(pool.map(status, lab.machines))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from vmlan.errors import RequestError
 from vmlan.model import Lab, Place
-from vmlan.plan import machines, networks
+from vmlan.plan import machines, networks, uplinks
 from vmlan.plan import topology as topo
 from vmlan.plan.facts import Facts
 from vmlan.plan.steps import Command, MakeFolder, Plan, Space, Start, StartKeeper, Step
@@ -48,7 +48,7 @@ def _steps(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[Step]:
     yield MakeFolder("net-folder", "the network namespaces' files", layout.net)
     yield from networks.host_side(lab, links, facts)
     yield from _network_folders(lab, links, facts)
-    yield from networks.uplink(lab, facts)
+    yield from uplinks.uplink(lab, facts)
     for network in lab.networks:
         yield from networks.network(lab, network, links, facts)
     for machine in lab.machines:

@@ -67,4 +67,5 @@ class Facts:
     named: dict[str, dict[Role, Path]] = field(default_factory=dict)  #: files of the catalogue's images
     uefi: UefiFacts | None = None
     internet: Literal["pasta", "slirp4netns"] | None = None  #: which user-mode uplink is installed
+    bridge_vlans: bool = True  #: whether this kernel's bridges can keep VLANs apart
     etc: frozenset[str] = frozenset({"hosts", "resolv.conf"})  #: files of /etc that ours can be put over

@@ -57,9 +57,13 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
             )
         kernel, initrd = facts.tiny.kernel, facts.tiny.initrd
         static = [
-            (link.mac, str(link.address), str(link.gateway) if link.gateway else None)
+            (link.mac, str(address), None if gateway is None else str(gateway))
             for link in links
-            if link.nic.address is not None
+            for address, gateway in (
+                (link.nic.address, link.gateway),
+                (link.nic.address6, link.gateway6),
+            )
+            if address is not None
         ]
         append = tiny_cmdline.append(machine.name, static, machine.append)
     return Hardware(

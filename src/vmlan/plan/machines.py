@@ -11,7 +11,7 @@ from vmlan.plan.facts import Facts
 from vmlan.plan.hardware import accelerator, all_disks, features_of, hardware, image_facts
 from vmlan.plan.layout import SOCKET_PATH_MAX, process_name
 from vmlan.plan.steps import Command, MakeFolder, Run, Space, Start, Step, WriteFile
-from vmlan.plan.topology import Topology, domain
+from vmlan.plan.topology import Topology, name_lines
 from vmlan.qemu import cmdline, features
 
 
@@ -30,11 +30,7 @@ def files(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Iterator
         yield _make_disk(machine, index, disk, facts)
     if machine.firmware is Firmware.UEFI:
         yield _make_variables(machine, facts)
-    names = [
-        f"{link.address.ip} {machine.name} {machine.name}.{domain(lab)}"
-        for link in links.of(machine.name)
-        if link.address
-    ]
+    names = [line for link in links.of(machine.name) for line in name_lines(lab, link)]
     if names and links.leases:
         text = "\n".join(names) + "\n"
         path = facts.layout.names / machine.name

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -73,13 +73,17 @@ class Run(msgspec.Struct, frozen=True, tag=True):
 
 
 class Interfaces(msgspec.Struct, frozen=True, tag=True):
-    """Lines for `ip -batch`. Neighbouring steps of one space run as a single `ip` process."""
+    """Lines for `ip -batch`, or for `bridge -batch`. Neighbouring steps of one space and program run as one.
+
+    `undo` is for `ip`, whatever the program.
+    """
 
     id: str
     reason: str
     lines: tuple[str, ...]
     undo: tuple[str, ...] = ()
     space: Space = Space.HOST
+    program: Literal["ip", "bridge"] = "ip"
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
@@ -105,11 +109,15 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def batches(steps: tuple[Step, ...]) -> list[tuple[Step, ...]]:
-    """The steps, grouped as they run: neighbouring `Interfaces` of one space together, others alone."""
+    """The steps, grouped as they run: neighbouring `Interfaces` of one kind together, others alone."""
     groups: list[tuple[Step, ...]] = []
     for step in steps:
         last = groups[-1][-1] if groups else None
-        if isinstance(step, Interfaces) and isinstance(last, Interfaces) and last.space is step.space:
+        if (
+            isinstance(step, Interfaces)
+            and isinstance(last, Interfaces)
+            and (last.space, last.program) == (step.space, step.program)
+        ):
             groups[-1] += (step,)
         else:
             groups.append((step,))
@@ -117,11 +125,14 @@ def batches(steps: tuple[Step, ...]) -> list[tuple[Step, ...]]:
 
 
 def ip_batch(steps: tuple[Interfaces, ...]) -> Command:
-    """The one `ip -batch` that does these steps; each reason is a comment before its lines (ip(8))."""
+    """The one `ip -batch`, or `bridge -batch`, that does these steps (ip(8), bridge(8)).
+
+    Each reason is a comment before its lines.
+    """
     text = "".join(
         f"# {' '.join(step.reason.split())}\n" + "".join(f"{line}\n" for line in step.lines) for step in steps
     )
-    return Command(("ip", "-batch", "-"), text, steps[0].space)
+    return Command((steps[0].program, "-batch", "-"), text, steps[0].space)
 
 
 def ip_undo(step: Interfaces) -> Command | None:

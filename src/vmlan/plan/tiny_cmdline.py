@@ -24,8 +24,8 @@ _BASE = (
 def append(hostname: str, nics: Sequence[tuple[str, str, str | None]], extra: str = "") -> str:
     """The command line for a machine of that name.
 
-    `nics` are the cards with a fixed address: MAC, IPv4 address with prefix length
-    ("10.1.1.2/24"), gateway or None. Every other card asks by DHCP. `extra` goes last, and so
+    `nics` are the cards' fixed addresses, IPv4 or IPv6: MAC, address with prefix length
+    ("10.1.1.2/24"), gateway or None. A card without one of IPv4 asks by DHCP. `extra` goes last, and so
     overrides. Linux cuts the line off at 2047 characters (COMMAND_LINE_SIZE of x86).
     """
     words = [*_BASE, f"vmlan.hostname={hostname}"]

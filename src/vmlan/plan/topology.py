@@ -7,20 +7,24 @@ address that it will have. Everything later (commands, checks, `ps`) reads it fr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
 from vmlan import addressing
+from vmlan.catalogue import CATALOGUE
 from vmlan.errors import RequestError
 from vmlan.model import (
+    ORDINARY_VLAN,
     BridgeNetwork,
     Forward,
     HubNetwork,
     Lab,
     Machine,
+    Named,
     Network,
     Nic,
     SocketNetwork,
     TapNetwork,
+    Uplink,
     UserNetwork,
 )
 
@@ -53,6 +57,19 @@ class Link:
     ports: tuple[int, ...] = ()  #: `socket`: (own UDP port, peer's), or (group's port,)
     hub: int = 0  #: `hub`, `none`: the number of its hub within the machine
     first_on_hub: bool = True  #: whether it is the machine's first NIC on that network
+    address6: IPv6Interface | None = None  #: likewise
+    gateway6: IPv6Address | None = None  #: where the lab says so; a router advertisement is more usual
+
+    @property
+    def leased_elsewhere(self) -> bool:
+        """Whether it gets an address that somebody else chooses: QEMU's stack, or the outside's DHCP."""
+        if isinstance(self.network, BridgeNetwork):
+            return (
+                self.network.uplink
+                and self.nic.address is None
+                and untagged_vlan(self.nic) == host_vlan(self.network)
+            )
+        return isinstance(self.network, UserNetwork | HubNetwork)
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,12 @@ def domain(lab: Lab) -> str:
     return f"{lab.name.lower().replace('_', '-')}.internal"
 
 
+def name_lines(lab: Lab, link: Link) -> list[str]:
+    """A machine's names and a NIC's addresses, as /etc/hosts has them (hosts(5))."""
+    own = [address.ip for address in (link.address, link.address6) if address is not None]
+    return [f"{address} {link.machine} {link.machine}.{domain(lab)}" for address in own]
+
+
 def published(lab: Lab) -> tuple[Forward, ...]:
     """Every port that the lab publishes on the real host."""
     return tuple(
@@ -84,6 +107,63 @@ def published(lab: Lab) -> tuple[Forward, ...]:
         if isinstance(network, UserNetwork | HubNetwork)
         for forward in network.forward
         if lab.nics_on(network.name)
+    )
+
+
+def host_address(network: Network) -> IPv4Interface | None:
+    """The host side's own address on a network, if it has one there."""
+    if isinstance(network, BridgeNetwork) and network.uplink:
+        return OUTSIDE_HOST
+    return network.host if isinstance(network, TapNetwork | BridgeNetwork) else None
+
+
+def host_address6(network: Network) -> IPv6Interface | None:
+    """The host side's own IPv6 address on a network, if it has one there."""
+    return network.host6 if isinstance(network, TapNetwork | BridgeNetwork) else None
+
+
+def outward(lab: Lab) -> str | None:
+    """The host side's interface that has the address and the routes to the outside: NIC or bridge."""
+    if lab.host.uplink is Uplink.NONE:
+        return None
+    bridges = (net for net in lab.networks if isinstance(net, BridgeNetwork) and net.uplink)
+    return next((addressing.interface_name(net.name) for net in bridges), UPLINK)
+
+
+def knows_vlans(lab: Lab, network: BridgeNetwork) -> bool:
+    """Whether a bridge keeps VLANs apart: one of its ports, or the host side's own, is given one."""
+    nics = (nic for _, _, nic in lab.nics_on(network.name))
+    return network.vlan is not None or any(nic.vlan is not None or nic.trunk for nic in nics)
+
+
+def host_vlan(network: BridgeNetwork) -> int:
+    """The VLAN that the host side's own port of a bridge is in."""
+    return network.vlan or ORDINARY_VLAN
+
+
+def untagged_vlan(nic: Nic) -> int | None:
+    """The VLAN of a NIC's untagged frames; None where it has none."""
+    return nic.vlan or (None if nic.trunk else ORDINARY_VLAN)
+
+
+def _served(nic: Nic, network: Network) -> bool:
+    """Whether a NIC hears the DHCP and the router advertisements of the host side."""
+    return (
+        isinstance(network, BridgeNetwork)
+        and network.dhcp
+        and network.host is not None
+        and untagged_vlan(nic) == host_vlan(network)
+    )
+
+
+def _makes_eui64(machine: Machine) -> bool:
+    """Whether we know that the guest makes its IPv6 address of its MAC.
+
+    Linux does by itself, and systemd-networkd; NetworkManager and Windows make others (RFC 7217).
+    """
+    image = machine.image
+    return machine.kernel is None and (
+        image == "tiny" or (isinstance(image, Named) and CATALOGUE[image.name].agent)
     )
 
 
@@ -103,27 +183,29 @@ def survey(lab: Lab) -> Topology:
                 raise RequestError(f"machine {machine.name}: there is no network '{nic.network}'")
             address, gateway = nic.address, nic.gateway
             first = next(number for number, each in enumerate(machine.nics) if each.network == nic.network)
-            if (
-                address is None
-                and network.name in waiting
-                and isinstance(network, BridgeNetwork)
-                and network.host
-            ):
-                address = IPv4Interface(f"{next(waiting[network.name])}/{network.host.network.prefixlen}")
-                gateway = network.host.ip
+            host, served = host_address(network), _served(nic, network)
+            if address is None and host is not None and served:
+                address = IPv4Interface(f"{next(waiting[network.name])}/{host.network.prefixlen}")
+                gateway = host.ip
+            mac = nic.mac or addressing.mac_address(lab.name, machine.name, index)
+            address6, host6 = nic.address6, host_address6(network)
+            if address6 is None and host6 is not None and served and _makes_eui64(machine):
+                address6 = addressing.eui64(host6, mac)
             links.append(
                 Link(
                     machine=machine.name,
                     index=index,
                     nic=nic,
                     network=network,
-                    mac=nic.mac or addressing.mac_address(lab.name, machine.name, index),
+                    mac=mac,
                     interface=_interface(machine, index, network),
                     address=address,
                     gateway=gateway,
                     ports=_ports(lab, machine, index, network),
                     hub=first if isinstance(network, HubNetwork) else index,
                     first_on_hub=first == index,
+                    address6=address6,
+                    gateway6=nic.gateway6,
                 )
             )
     topology = Topology(tuple(links), leases)
@@ -133,7 +215,7 @@ def survey(lab: Lab) -> Topology:
 
 def _share_out(lab: Lab, network: BridgeNetwork) -> addressing.Leases:
     assert network.host is not None, "labfile: dhcp needs host:"
-    nics = [nic for _, _, nic in lab.nics_on(network.name)]
+    nics = [nic for _, _, nic in lab.nics_on(network.name) if _served(nic, network)]
     static = [nic.address.ip for nic in nics if nic.address]
     share = addressing.share_out(network.host, static, sum(1 for nic in nics if nic.address is None))
     if share is None:

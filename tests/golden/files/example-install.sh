@@ -50,9 +50,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host ip -batch - <<'END'
 link add name lan address 52:54:00:e4:b7:5a type bridge
 addr add 10.5.0.1/24 dev lan
 link set dev lan up
-# installer's NIC 0: a tap, and a port of lan
+# installer's NIC 0: a tap, and a port of lan, so without an address
 tuntap add dev installer-lan mode tap
-link set dev installer-lan master lan
+link set dev installer-lan addrgenmode none master lan
 link set dev installer-lan up
 END
 

@@ -85,13 +85,13 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host ip -batch - <<'END'
 link add name lan address 52:54:00:a1:b7:65 type bridge
 addr add 10.2.0.1/24 dev lan
 link set dev lan up
-# vm1's NIC 0: a tap, and a port of lan
+# vm1's NIC 0: a tap, and a port of lan, so without an address
 tuntap add dev vm1-lan mode tap
-link set dev vm1-lan master lan
+link set dev vm1-lan addrgenmode none master lan
 link set dev vm1-lan up
-# vm2's NIC 0: a tap, and a port of lan
+# vm2's NIC 0: a tap, and a port of lan, so without an address
 tuntap add dev vm2-lan mode tap
-link set dev vm2-lan master lan
+link set dev vm2-lan addrgenmode none master lan
 link set dev vm2-lan up
 END
 

@@ -50,9 +50,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host ip -batch - <<'END'
 link add name lan address 52:54:00:df:02:de type bridge
 addr add 10.4.0.1/24 dev lan
 link set dev lan up
-# network's NIC 0: a tap, and a port of lan
+# network's NIC 0: a tap, and a port of lan, so without an address
 tuntap add dev network-lan mode tap
-link set dev network-lan master lan
+link set dev network-lan addrgenmode none master lan
 link set dev network-lan up
 END
 

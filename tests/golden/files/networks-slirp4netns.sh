@@ -69,17 +69,17 @@ link set dev wire up
 link add name a-network-~c5bc address 52:54:00:62:12:7c type bridge
 addr add 10.3.0.1/24 dev a-network-~c5bc
 link set dev a-network-~c5bc up
-# vm2's NIC 2: a tap, and a port of a-network-with-a-long-name
+# vm2's NIC 2: a tap, and a port of a-network-with-a-long-name, so without an address
 tuntap add dev vm2-a-netw~931a mode tap
-link set dev vm2-a-netw~931a master a-network-~c5bc
+link set dev vm2-a-netw~931a addrgenmode none master a-network-~c5bc
 link set dev vm2-a-netw~931a up
-# vm3's NIC 1: a tap, and a port of a-network-with-a-long-name
+# vm3's NIC 1: a tap, and a port of a-network-with-a-long-name, so without an address
 tuntap add dev vm3-a-netw~b874 mode tap
-link set dev vm3-a-netw~b874 master a-network-~c5bc
+link set dev vm3-a-netw~b874 addrgenmode none master a-network-~c5bc
 link set dev vm3-a-netw~b874 up
-# vm3's NIC 2: a tap, and a port of a-network-with-a-long-name
+# vm3's NIC 2: a tap, and a port of a-network-with-a-long-name, so without an address
 tuntap add dev vm3-a-netw~1b1b mode tap
-link set dev vm3-a-netw~1b1b master a-network-~c5bc
+link set dev vm3-a-netw~1b1b addrgenmode none master a-network-~c5bc
 link set dev vm3-a-netw~1b1b up
 END
 

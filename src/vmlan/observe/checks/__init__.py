@@ -1,0 +1,1 @@
+"""The kinds of check, one a module, and what shows their results."""
