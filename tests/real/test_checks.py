@@ -18,7 +18,7 @@ host: {forwarding: true, uplink: simulated}
 networks:
   lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true, nat: true}
   wire: {kind: tap, host: 10.1.1.1/24}
-  usr: {kind: user, forward: ["18080:80"]}
+  usr: {kind: user, forward: ["18091:80"]}
 machines:
   vm1: {image: tiny, memory: 128M, nics: [{network: lan, mac: "52:54:00:00:00:01"}, wire]}
   vm2: {image: tiny, memory: 128M, nics: [{network: lan, model: e1000, mac: "52:54:00:00:00:02"}, usr]}
@@ -49,7 +49,7 @@ GOOD = {
     "{ping: 10.2.0.99, from: vm1, expect: unreachable}": "100% packet loss",
     "{tcp: vm2:80, from: vm1}": "10.2.0.12 accepts connections on port 80",
     "{tcp: vm2:80}": "10.2.0.12 accepts connections on port 80",
-    "{tcp: vm2:80, via: usr}": "127.0.0.1 accepts connections on port 18080",
+    "{tcp: vm2:80, via: usr}": "127.0.0.1 accepts connections on port 18091",
     "{tcp: 'vm2:81', from: vm1, expect: unreachable}": "Connection refused",
     "{tcp: 10.2.0.12:81, expect: unreachable}": "Connection refused",
     "{arp: vm2, from: vm1, via: lan}": "10.2.0.12 is at 52:54:00:00:00:02, which is vm2's NIC 0",

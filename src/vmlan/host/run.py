@@ -1,7 +1,8 @@
 """The one door through which vmlan runs programs on this machine and waits for them.
 
 Programs *inside* a lab go through its keeper (`host.keeper`); this is for what runs outside of
-one: asking QEMU what it can do, making images, building the tiny guest.
+one: asking QEMU what it can do, making images, building the tiny guest. A program that takes minutes,
+and must clean up when it is interrupted, has a door of its own (`host.follow`).
 """
 
 from __future__ import annotations
