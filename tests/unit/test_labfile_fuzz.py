@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -223,6 +224,11 @@ SYNTAX += [
     "x",
     "\\",
 ]
+
+
+def test_a_version_of_yaml_that_there_is_not() -> None:
+    with pytest.raises(LabFileError, match="%YAML"):
+        loads("%YAML 1.11\n---\nmachines: {vm1: }\n", folder=Path("/labs/x"))
 
 
 @settings(max_examples=100, deadline=None)

@@ -40,6 +40,8 @@ def parse(text: str, problems: Problems) -> Located | None:
         problems.add(at, f"the character {chr(error.character)!a} cannot stand in a file", "remove it")
     except MarkedYAMLError as error:
         problems.add(*explained(error))
+    except AssertionError:  # the reader's own, for a %YAML line with a version that there is not
+        problems.add(START, "the version in the line that begins with %YAML is none", "leave that line out")
     except RecursionError:
         problems.add(START, "lists or groups stand too deep in each other", "a lab needs six levels")
     except _TooMany:
