@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from vmlan.errors import UnknownName
+from vmlan.spelling import nearest
+
 #: What a file of an entry is for. "image": a medium that boots by itself.
 Role: TypeAlias = Literal["image", "kernel", "initrd"]
 
@@ -84,3 +87,12 @@ _ENTRIES = (
 
 #: Every entry by name.
 CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+
+
+def entry(name: str) -> Entry:
+    """The entry of that name. Raises `UnknownName`, with the nearest that there is."""
+    if name not in CATALOGUE:
+        near = nearest(name, CATALOGUE)
+        question = f"did you mean {near}? " if near else ""
+        raise UnknownName(f"there is no image '{name}'", hint=f"{question}there are: {', '.join(CATALOGUE)}")
+    return CATALOGUE[name]

@@ -266,13 +266,14 @@ def down(
             effects.close()
         found = tuple(sorted(layout.state.rglob("*.qcow2")))
         if disks and layout.state.exists():
+            known = tuple(bases.overlays())
             for disk in found:
                 if images.in_use(disk):
                     raise Busy(
                         f"{disk} is in use, so no disk was removed",
                         hint="does the lab run in another session, with another XDG_RUNTIME_DIR?",
                     )
-                bases.protect(disk, doing="removed", but=found)
+                bases.protect(disk, doing="removed", but=found, among=known)
             shutil.rmtree(layout.state)
         elif layout.state.is_dir() and not any(layout.state.iterdir()):
             layout.state.rmdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -25,8 +26,12 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def client(folder: Path) -> Iterator[KeeperClient]:
+    closed = folder / "closed"  # a folder of PATH that may not be looked into, as after `su`
+    closed.mkdir(mode=0o000)
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", keeper.__file__, str(folder / "socket")], stdout=subprocess.PIPE
+        [sys.executable, "-I", "-S", keeper.__file__, str(folder / "socket")],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PATH": f"{closed}:{os.environ['PATH']}"},
     )
     assert process.stdout is not None and process.stdout.read(6) == b"ready\n"
     with KeeperClient(folder / "socket") as client:

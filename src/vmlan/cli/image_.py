@@ -8,13 +8,12 @@ from pathlib import Path
 
 import click
 
-from vmlan import lifecycle
+from vmlan import catalogue, lifecycle
 from vmlan.catalogue import CATALOGUE, Entry
 from vmlan.cli import common
 from vmlan.cli.progress import open_progress
-from vmlan.errors import RequestError, UnknownName
+from vmlan.errors import RequestError
 from vmlan.host import named, paths
-from vmlan.spelling import did_you_mean
 
 
 @click.group("image")
@@ -55,7 +54,7 @@ def ls(as_json: bool) -> None:
 def pull(quiet: bool, as_json: bool, names: tuple[str, ...]) -> None:
     """Fetch images now, rather than when a lab first needs them."""
     for name in names:
-        entry = _entry(name)
+        entry = catalogue.entry(name)
         if not entry.packages:
             raise RequestError(f"{name} is not fetched, but built", hint=f"vmlan image build {name}")
     pulled = []
@@ -78,7 +77,7 @@ def build(rebuild: bool, quiet: bool, as_json: bool, name: str) -> None:
     """Build an image from packages, without root. It takes some minutes, once."""
     from vmlan.guest import debian
 
-    entry = _entry(name)
+    entry = catalogue.entry(name)
     if entry.packages:
         raise RequestError(f"{name} is not built, but fetched", hint=f"vmlan image pull {name}")
     images = paths.images_root()
@@ -112,13 +111,13 @@ def rm(quiet: bool, as_json: bool, names: tuple[str, ...]) -> None:
 
     names = tuple(dict.fromkeys(names))
     for name in names:
-        files = named.present(_entry(name).name)
+        files = named.present(catalogue.entry(name).name)
         if files is None:
             raise RequestError(f"the image {name} is not on this machine")
         for path in files.values():
             bases.protect(path, doing="removed")
     for name in names:
-        _remove(_entry(name))
+        _remove(catalogue.entry(name))
         if not (quiet or as_json):
             print(f"{name} is removed")
     if as_json:
@@ -147,13 +146,6 @@ def _forget_unused(images: Path, keep: Path | None) -> None:
     for image in debian.builds(images):
         if image != keep and not bases.overlays_of(image):
             debian.remove(image)
-
-
-def _entry(name: str) -> Entry:
-    if name not in CATALOGUE:
-        hint = did_you_mean(name, CATALOGUE, "vmlan image ls lists them")
-        raise UnknownName(f"there is no image '{name}'", hint=hint)
-    return CATALOGUE[name]
 
 
 def _origin(entry: Entry) -> str:

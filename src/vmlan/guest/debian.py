@@ -10,17 +10,16 @@ the disks of labs would be lost with it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 from vmlan.errors import RequestError
 from vmlan.guest import debian_build
+from vmlan.host.lock import waiting
 
 NAME = "debian-12"
 
@@ -70,11 +69,11 @@ def build(
 ) -> Path:
     """Build the image anew, and let `built` mean the new one. `make` puts its files into a folder.
 
-    The older builds stay where they are: `old_builds` names them. Two at once wait for each other. Raises
+    The older builds stay where they are: `builds` names them. Two at once wait for each other. Raises
     `HostError` where it cannot be built.
     """
     root = images / NAME
-    with _locked(root / "lock"):
+    with waiting(root / "lock"):
         for cut_short in root.glob("part-*"):  # the lock says that nobody is at work on it
             debian_build.remove_leftovers(cut_short)
         made = Path(tempfile.mkdtemp(prefix="part-", dir=root))
@@ -102,7 +101,7 @@ def builds(images: Path) -> list[Path]:
 def remove(image: Path) -> None:
     """Remove one build. Whether disks are over it is for the caller to ask."""
     root = image.parent.parent
-    with _locked(root / "lock"):
+    with waiting(root / "lock"):
         if (root / "current").resolve() == image.parent:
             (root / "current").unlink()
         (image.parent / "about.json").unlink(missing_ok=True)  # from now on it is only half there
@@ -124,15 +123,3 @@ def _about(folder: Path) -> dict[str, str]:
         return about if isinstance(about, dict) else {}
     except (OSError, ValueError):
         return {}
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Whoever had the lock before may have removed the folder: then it is made again, and its lock taken."""
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)
-            if path.exists() and path.stat().st_ino == os.fstat(held.fileno()).st_ino:
-                yield
-                return

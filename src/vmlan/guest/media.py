@@ -8,20 +8,20 @@ be: disks are made over these files, and a base must not change. Nothing here ma
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from vmlan.catalogue import CATALOGUE, Entry, Role
-from vmlan.errors import HostError, RequestError, UnknownName
+from vmlan import catalogue
+from vmlan.catalogue import Entry, Role
+from vmlan.errors import HostError, RequestError
 from vmlan.guest import packages
 from vmlan.guest.packages import Package
+from vmlan.host.lock import waiting
 
 Progress: TypeAlias = Callable[[str], None]
 
@@ -49,20 +49,13 @@ def fetch(names: Sequence[str], into: Path) -> Package:
     return package
 
 
-def entry_of(name: str) -> Entry:
-    """The catalogue's entry of that name. Raises `UnknownName`."""
-    if name not in CATALOGUE:
-        raise UnknownName(f"there is no image '{name}'", hint=f"there are: {', '.join(CATALOGUE)}")
-    return CATALOGUE[name]
-
-
 def ensure(name: str, cache: Path, progress: Progress = _silent, *, fetch: Fetch = fetch) -> dict[Role, Path]:
     """The files of an entry, fetched first where they are absent or no longer whole.
 
     The folder `cache` is made when missing. Two at once wait for each other. Raises `UnknownName`,
     `RequestError` for what is built rather than fetched, `HostError` where it cannot be had.
     """
-    entry = entry_of(name)
+    entry = catalogue.entry(name)
     files = present(name, cache)
     if files is not None:
         return files
@@ -70,7 +63,7 @@ def ensure(name: str, cache: Path, progress: Progress = _silent, *, fetch: Fetch
         raise RequestError(f"the image {name} is not here yet", hint=f"vmlan image build {name}")
     root = cache / "media"
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(root / f"{name}.lock"):
+    with waiting(root / f"{name}.lock"):
         files = present(name, cache)
         if files is None:
             progress(f"fetches {name}")
@@ -87,7 +80,7 @@ def present(name: str, cache: Path) -> dict[Role, Path] | None:
     if about is None:
         return None
     found: dict[Role, Path] = {}
-    for role in entry_of(name).files:
+    for role in catalogue.entry(name).files:
         path = where / about["files"].get(role, {}).get("file", "?")
         if not path.is_file() or path.stat().st_size != about["files"][role]["size"]:
             return None
@@ -103,7 +96,7 @@ def origin(name: str, cache: Path) -> str | None:
 
 def folder(name: str, cache: Path) -> Path:
     """Where an entry's files are kept, whether they are there or not. Raises `UnknownName`."""
-    entry = entry_of(name)
+    entry = catalogue.entry(name)
     digest = hashlib.sha256(json.dumps([entry.packages, sorted(entry.files.items())]).encode())
     return cache / "media" / f"{name}-{digest.hexdigest()[:8]}"
 
@@ -115,13 +108,6 @@ def _about(where: Path) -> dict[str, Any] | None:
         return about if isinstance(about.get("files"), dict) else None
     except (FileNotFoundError, NotADirectoryError, ValueError, AttributeError):
         return None
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
 
 
 def _make(entry: Entry, where: Path, fetch: Fetch) -> None:

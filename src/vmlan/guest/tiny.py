@@ -12,18 +12,18 @@ templates made from the old one would all be lost.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from vmlan.guest import tiny_build
+from vmlan.host.lock import waiting
 
 Progress: TypeAlias = Callable[[str], None]
 
@@ -61,7 +61,7 @@ def ensure_tiny(
     if present is not None:
         return present
     cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / "tiny.lock"):
+    with waiting(cache / "tiny.lock"):
         present = None if rebuild else cached_tiny(cache)
         return present or _make(cache, lambda folder: build(folder, progress))
 
@@ -87,13 +87,6 @@ def _key() -> str:
         lines = Path("/etc/os-release").read_text().splitlines()
         digest.update("\n".join(line for line in lines if line.startswith(("ID=", "VERSION_ID="))).encode())
     return digest.hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
 
 
 def _make(cache: Path, build: Callable[[Path], str]) -> TinyGuest:

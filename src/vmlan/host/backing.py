@@ -61,18 +61,23 @@ def follow(
     return tuple(chain)
 
 
-def read(path: Path, who: str = "") -> Header:
-    """The header of a qcow2 image that vmlan takes. Raises `RequestError`."""
+def header(path: Path, who: str = "") -> Header | None:
+    """The header of a qcow2 image, None for what is none. Raises `RequestError` if it makes no sense."""
     try:
-        header = qcow2.read(path)
+        return qcow2.read(path)
     except qcow2.Broken as broken:
         raise RequestError(
             f"{who}{path} begins as a qcow2 image, but {broken}", hint="is it a whole copy of the image?"
         ) from None
-    if header is None:
+
+
+def read(path: Path, who: str = "") -> Header:
+    """The header of a qcow2 image that vmlan takes. Raises `RequestError`."""
+    found = header(path, who)
+    if found is None:
         raise RequestError(f"{who}{path} is no qcow2 image, though an overlay says that it is")
-    _whole(path, header, who)
-    return header
+    _whole(path, found, who)
+    return found
 
 
 def _whole(path: Path, header: Header, who: str) -> None:

@@ -85,12 +85,25 @@ def made_over(overlay: Path) -> Path | None:
     return next((each.base for each in overlays() if same_file(each.path, overlay)), None)
 
 
-def protect(base: Path, *, doing: str, who: str = "", but: Collection[Path] = ()) -> None:
+def protect(
+    base: Path,
+    *,
+    doing: str,
+    who: str = "",
+    but: Collection[Path] = (),
+    among: Collection[Overlay] | None = None,
+) -> None:
     """Raise `Busy` if overlays of `base` are known. `doing`: what it is protected from, as "removed".
 
-    `who` stands before the message; `but`: overlays that do not count, as they go too.
+    `who` stands before the message; `but`: overlays that do not count, as they go too. `among`: the
+    overlays to look at, for who asks about many bases at once: finding them reads every one's header.
     """
-    held = [each for each in overlays_of(base) if not any(same_file(each.path, path) for path in but)]
+    known = overlays() if among is None else among
+    held = [
+        each
+        for each in known
+        if same_file(each.base, base) and not any(same_file(each.path, path) for path in but)
+    ]
     if not held:
         return
     shown = "".join(f"\n    {each}" for each in held[:10])

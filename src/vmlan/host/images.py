@@ -94,12 +94,7 @@ def look(
     by = f"machine {who}: " if who else ""
     _is_readable(path, written, by)
     _refuse_others(path, by)
-    try:
-        header = qcow2.read(path)
-    except qcow2.Broken as broken:
-        raise RequestError(
-            f"{by}{path} begins as a qcow2 image, but {broken}", hint="is it a whole copy of the image?"
-        ) from None
+    header = backing.header(path, by)
     # A raw disk has whole sectors, whatever it is called; a web server's error page has them by chance alone.
     if header is None and path.suffix == ".qcow2" and path.is_file() and path.stat().st_size % _SECTOR:
         raise RequestError(

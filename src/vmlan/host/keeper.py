@@ -20,6 +20,7 @@ one takes the name. CODE is as in `Popen.returncode`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -124,7 +125,7 @@ class Keeper:
                 setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ],
             )
         except OSError as error:
-            return {"error": f"{argv[0]}: {error.strerror}", "errno": error.errno}
+            return {"error": f"{argv[0]}: {error.strerror}", "errno": _cause(argv[0], error)}
         self.processes = [process for process in self.processes if name is None or process.name != name]
         self.processes.append(Process(pid, name, client))
         return {"pid": pid}
@@ -171,6 +172,14 @@ class Keeper:
         if client.fileno() >= 0:
             self.selector.unregister(client)
             client.close()
+
+
+def _cause(program: str, error: OSError) -> int | None:
+    """Why it did not start. Where one of PATH's folders is closed to us, execvp(3) says EACCES of any name."""
+    if error.errno != errno.EACCES or "/" in program:
+        return error.errno
+    there = any(os.access(f"{folder}/{program}", os.F_OK) for folder in os.get_exec_path())
+    return errno.EACCES if there else errno.ENOENT
 
 
 def listen(path: str) -> socket.socket:

@@ -135,6 +135,7 @@ def check_disks(lab: Lab, facts: Facts) -> None:
 
     Raises `RequestError`, or `Busy` for a kept one that is the base of another.
     """
+    known = tuple(bases.overlays())
     for machine in lab.machines:
         for index, disk in all_disks(machine, facts):
             if isinstance(disk, OverlayDisk):
@@ -142,7 +143,7 @@ def check_disks(lab: Lab, facts: Facts) -> None:
             path = facts.layout.machine(machine.name).disk(index)
             if isinstance(disk, FileDisk) or not path.exists():
                 continue
-            bases.protect(path, doing="written to", who=f"machine {machine.name}: ")
+            bases.protect(path, doing="written to", who=f"machine {machine.name}: ", among=known)
             what = json.loads(
                 run(["qemu-img", "info", "-U", "--output=json", "-f", "qcow2", str(path)]).stdout
             )

@@ -1,4 +1,4 @@
-"""One vmlan at a time changes a lab."""
+"""One vmlan at a time changes a lab, or makes what labs share."""
 
 from __future__ import annotations
 
@@ -45,8 +45,23 @@ def exclusive(folder: Path, wait: float = 0.0) -> Iterator[None]:
         os.close(fd)
 
 
-def _is_still(folder: Path, fd: int) -> bool:
+@contextmanager
+def waiting(file: Path) -> Iterator[None]:
+    """Hold a lock file, made if need be with its folder, as soon as whoever has it lets go (flock(2)).
+
+    The last holder may have removed the folder: then it is made again, and the new file's lock is taken.
+    """
+    while True:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if _is_still(file, held.fileno()):
+                yield
+                return
+
+
+def _is_still(path: Path, fd: int) -> bool:
     try:
-        return os.path.samestat(folder.stat(), os.fstat(fd))
+        return os.path.samestat(path.stat(), os.fstat(fd))
     except FileNotFoundError:
         return False

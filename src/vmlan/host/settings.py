@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
@@ -42,7 +43,7 @@ class Setting:
 
 
 class World:
-    """A running lab's host side, asked as little as is needed."""
+    """A running lab's host side at one moment: what is asked twice is asked of it once."""
 
     def __init__(self, lab: Lab, layout: Layout) -> None:
         self.lab = lab
@@ -55,6 +56,7 @@ class World:
             raise HostError(f"{argv[0]} on the host side: {(result.stderr or result.stdout).strip()}")
         return result.stdout
 
+    @cached_property
     def rules(self) -> list[dict[str, Any]]:
         """The whole of the host side's nftables."""
         text = self.say("nft", "-j", "list", "ruleset")
@@ -100,7 +102,7 @@ def change(lab: Lab, layout: Layout, name: str, value: str) -> tuple[Setting, tu
             effects.run(command)
     finally:
         effects.close()
-    after = _read(name, world)
+    after = _read(name, World(lab, layout))
     if after.now != wanted:
         raise HostError(
             f"{name} is {after.now} still, although the commands for {wanted} worked",
@@ -150,7 +152,7 @@ def _read(name: str, world: World) -> Setting:
 
 
 def _dropping(world: World) -> bool:
-    chains = (row["chain"] for row in world.rules() if "chain" in row)
+    chains = (row["chain"] for row in world.rules if "chain" in row)
     return any(chain.get("hook") == "forward" and chain.get("policy") == "drop" for chain in chains)
 
 
@@ -178,7 +180,7 @@ def _network(name: str, lab: Lab) -> BridgeNetwork:
 def _has_nat(net: BridgeNetwork, world: World) -> bool:
     """Whether our table for it has its rule."""
     table = bridges.nat_step(net, interface_name(net.name)).undo[0].argv[-1]
-    rules = (row["rule"] for row in world.rules() if "rule" in row)
+    rules = (row["rule"] for row in world.rules if "rule" in row)
     return any(
         rule["table"] == table and any("masquerade" in expression for expression in rule["expr"])
         for rule in rules
@@ -234,7 +236,7 @@ def _policy(value: str, world: World) -> tuple[str, Iterator[Command]]:
                 "}\n"
             )
             yield Command(("nft", "-f", "-"), rules)
-        elif any(row.get("table", {}).get("name") == POLICY_TABLE for row in world.rules()):
+        elif any(row.get("table", {}).get("name") == POLICY_TABLE for row in world.rules):
             yield Command(("nft", "delete", "table", "inet", POLICY_TABLE))
 
     return value, commands()

@@ -48,24 +48,7 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
     kernel, initrd, append = _kernel(machine, facts)
     type_ = features.machine_type(facts.qemu, machine.machine)
     if machine.image == "tiny" and kernel is None:
-        assert facts.tiny is not None, "facts: tiny is needed and was not gathered"
-        if (version := machine_types.version(type_)) and version < _PVH_SINCE:
-            raise RequestError(
-                f"machine {machine.name}: the tiny guest does not start on machine type {type_}: that has no"
-                " PVH boot, which there is since 4.0",
-                hint="leave machine: out, or write a newer one",
-            )
-        kernel, initrd = facts.tiny.kernel, facts.tiny.initrd
-        static = [
-            (link.mac, str(address), None if gateway is None else str(gateway))
-            for link in links
-            for address, gateway in (
-                (link.nic.address, link.gateway),
-                (link.nic.address6, link.gateway6),
-            )
-            if address is not None
-        ]
-        append = tiny_cmdline.append(machine.name, static, machine.append)
+        kernel, initrd, append = _tiny(machine, type_, links, facts)
     return Hardware(
         machine=machine,
         type=type_,
@@ -83,6 +66,24 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
         firmware=tuple(_flash(machine, facts)),
         screen=machine.image != "tiny",
     )
+
+
+def _tiny(machine: Machine, type_: str, links: tuple[Link, ...], facts: Facts) -> tuple[Path, Path, str]:
+    """The embedded guest's kernel, its initramfs, and its command line, which has the fixed addresses."""
+    assert facts.tiny is not None, "facts: tiny is needed and was not gathered"
+    if (version := machine_types.version(type_)) and version < _PVH_SINCE:
+        raise RequestError(
+            f"machine {machine.name}: the tiny guest does not start on machine type {type_}: that has no"
+            " PVH boot, which there is since 4.0",
+            hint="leave machine: out, or write a newer one",
+        )
+    static = [
+        (link.mac, str(address), None if gateway is None else str(gateway))
+        for link in links
+        for address, gateway in ((link.nic.address, link.gateway), (link.nic.address6, link.gateway6))
+        if address is not None
+    ]
+    return facts.tiny.kernel, facts.tiny.initrd, tiny_cmdline.append(machine.name, static, machine.append)
 
 
 def _kernel(machine: Machine, facts: Facts) -> tuple[Path | None, Path | None, str]:
