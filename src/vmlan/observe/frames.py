@@ -32,7 +32,7 @@ class Decoded(NamedTuple):
 
 
 #: EtherTypes that are told apart (IANA, ieee-802-numbers).
-_IP4, _ARP, _IP6 = 0x0800, 0x0806, 0x86DD
+IP4, ARP, IP6 = 0x0800, 0x0806, 0x86DD
 _TAGS = {0x8100, 0x88A8, 0x9100}
 _ETHERTYPES = {0x0842: "Wake-on-LAN", 0x8809: "LACP", 0x8847: "MPLS", 0x8863: "PPPoE discovery",
                0x8864: "PPPoE", 0x888E: "EAPOL", 0x88A2: "ATA over Ethernet", 0x88CC: "LLDP",
@@ -47,9 +47,8 @@ def mac(data: bytes) -> str:
     return data.hex(":")
 
 
-def decode(data: bytes) -> Decoded:
-    """Say what a frame is."""
-    target, source = mac(data[:6]), mac(data[6:12])
+def ethernet(data: bytes) -> tuple[int | None, tuple[int, ...], bytes]:
+    """A frame's EtherType (or 802.3 length), its VLANs, and what follows; None if it is cut short."""
     vlans: list[int] = []
     at = 12
     try:
@@ -57,24 +56,31 @@ def decode(data: bytes) -> Decoded:
             (ethertype,) = struct.unpack_from("!H", data, at)
             at += 2
             if ethertype not in _TAGS:
-                break
+                return ethertype, tuple(vlans), data[at:]
             vlans.append(struct.unpack_from("!H", data, at)[0] & 0x0FFF)
             at += 2
     except struct.error:
-        return Decoded(source, target, "", "", None, None, tuple(vlans), "Ethernet", CUT_SHORT)
-    rest = data[at:]
+        return None, tuple(vlans), b""
+
+
+def decode(data: bytes) -> Decoded:
+    """Say what a frame is."""
+    target, source = mac(data[:6]), mac(data[6:12])
+    ethertype, vlans, rest = ethernet(data)
+    if ethertype is None:
+        return Decoded(source, target, "", "", None, None, vlans, "Ethernet", CUT_SHORT)
     protocol, what = "", ""
     try:
-        if ethertype == _ARP:
-            return _arp(source, target, tuple(vlans), rest)
-        if ethertype == _IP4:
-            return _ip(source, target, tuple(vlans), _ip4(rest))
-        if ethertype == _IP6:
-            return _ip(source, target, tuple(vlans), _ip6(rest))
+        if ethertype == ARP:
+            return _arp(source, target, vlans, rest)
+        if ethertype == IP4:
+            return _ip(source, target, vlans, ip4(rest))
+        if ethertype == IP6:
+            return _ip(source, target, vlans, ip6(rest))
         protocol, what = _other(ethertype, rest)
     except (struct.error, IndexError, ValueError):
-        protocol, what = {_ARP: "ARP", _IP4: "IPv4"}.get(ethertype, "IPv6"), CUT_SHORT
-    return Decoded(source, target, "", "", None, None, tuple(vlans), protocol, what)
+        protocol, what = {ARP: "ARP", IP4: "IPv4"}.get(ethertype, "IPv6"), CUT_SHORT
+    return Decoded(source, target, "", "", None, None, vlans, protocol, what)
 
 
 def _other(ethertype: int, rest: bytes) -> tuple[str, str]:
@@ -89,7 +95,7 @@ def _other(ethertype: int, rest: bytes) -> tuple[str, str]:
 
 def _arp(source: str, target: str, vlans: tuple[int, ...], data: bytes) -> Decoded:
     hardware, kind, _, _, operation = struct.unpack_from("!HHBBH", data)
-    if (hardware, kind) != (1, _IP4):
+    if (hardware, kind) != (1, IP4):
         return Decoded(
             source, target, "", "", None, None, vlans, "ARP", f"hardware {hardware}, protocol {kind}"
         )
@@ -110,7 +116,7 @@ def _arp(source: str, target: str, vlans: tuple[int, ...], data: bytes) -> Decod
     return Decoded(source, target, "" if nobody else who, "", None, None, vlans, "ARP", what, claims)
 
 
-class _Packet(NamedTuple):
+class IpPacket(NamedTuple):
     """An IP packet's head, and what is behind it."""
 
     source: str
@@ -121,7 +127,8 @@ class _Packet(NamedTuple):
     later: bool = False  #: whether it is a fragment without the beginning
 
 
-def _ip4(data: bytes) -> _Packet:
+def ip4(data: bytes) -> IpPacket:
+    """Take an IPv4 packet apart. Raises `ValueError`, `struct.error` or `IndexError` if it is none."""
     first, total, identity, fragment, _, protocol, source, target = struct.unpack_from("!BxHHHBBxx4s4s", data)
     if first >> 4 != 4:
         raise ValueError("not IPv4")
@@ -130,7 +137,7 @@ def _ip4(data: bytes) -> _Packet:
     note = _fragment(identity, offset, more=more) if offset or more else ""
     # The kernel says 0 for what is longer than the field can say (segmentation offload).
     payload = data[head : total or None]
-    return _Packet(str(IPv4Address(source)), str(IPv4Address(target)), protocol, payload, note, offset > 0)
+    return IpPacket(str(IPv4Address(source)), str(IPv4Address(target)), protocol, payload, note, offset > 0)
 
 
 #: IPv6 extension headers with a length (RFC 8200, RFC 6275), and the one for fragments.
@@ -141,7 +148,8 @@ def _fragment(identity: int, offset: int, *, more: bool) -> str:
     return f"fragment {identity} from byte {offset}, {'more follow' if more else 'the last'}"
 
 
-def _ip6(data: bytes) -> _Packet:
+def ip6(data: bytes) -> IpPacket:
+    """Take an IPv6 packet apart. Raises as `ip4` does."""
     first, length, protocol, _, source, target = struct.unpack_from("!IHBB16s16s", data)
     if first >> 28 != 6:
         raise ValueError("not IPv6")
@@ -156,10 +164,10 @@ def _ip6(data: bytes) -> _Packet:
         else:
             payload = payload[(size + 1) * 8 :]
         protocol = following
-    return _Packet(str(IPv6Address(source)), str(IPv6Address(target)), protocol, payload, note, later)
+    return IpPacket(str(IPv6Address(source)), str(IPv6Address(target)), protocol, payload, note, later)
 
 
-def _ip(source: str, target: str, vlans: tuple[int, ...], packet: _Packet) -> Decoded:
+def _ip(source: str, target: str, vlans: tuple[int, ...], packet: IpPacket) -> Decoded:
     if packet.later:
         carried = Carried(transport.name(packet.protocol), packet.note)
     else:
