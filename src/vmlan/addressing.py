@@ -26,6 +26,11 @@ def mac_address(lab: str, machine: str, nic: int) -> str:
     return MAC_PREFIX + "".join(f":{byte:02x}" for byte in _digest(lab, machine, str(nic))[:3])
 
 
+def short_digest(*words: str) -> str:
+    """Eight characters that follow from the words."""
+    return _digest(*words).hex()[:8]
+
+
 def interface_name(wanted: str) -> str:
     """`wanted`, or, where that is too long for Linux, its beginning and a digest: at most 15 bytes."""
     if len(wanted) <= INTERFACE_NAME_MAX:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,21 +14,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmlan import labfile, shutdown
-from vmlan.errors import Busy, NotRunning, RequestError, UnknownName, VmlanError
-from vmlan.host import bases, images, journal, paths
+from vmlan.errors import Busy, HostError, NotRunning, RequestError, UnknownName, VmlanError
+from vmlan.host import bases, identity, images, journal, kept_lab, nic_change, paths
 from vmlan.host import facts as host_facts
 from vmlan.host.effects import HostEffects
 from vmlan.host.executor import Executor, Outcome
+from vmlan.host.lab_file import file_of as file_of
+from vmlan.host.lab_file import find_file as find_file
 from vmlan.host.lock import exclusive
-from vmlan.model import Lab, Machine
+from vmlan.host.nic_change import NicChange
+from vmlan.model import Lab, Machine, Place
 from vmlan.observe import ready
 from vmlan.plan import topology
 from vmlan.plan.build import plan as make_plan
 from vmlan.plan.facts import Facts
 from vmlan.plan.layout import Layout
-from vmlan.plan.steps import Plan, Start, Step
+from vmlan.plan.steps import BridgeNic, Plan, Start, Step
 from vmlan.progress import Progress
 from vmlan.spelling import did_you_mean
+
+#: How long `vmlan confirm` may take where this host's NIC was changed (seconds).
+CONFIRM_WITHIN = 60.0
 
 
 @dataclass(frozen=True)
@@ -39,32 +46,6 @@ class UpReport:
     running: tuple[str, ...]
     ready: tuple[ready.Ready, ...]
     seconds: float
-
-
-def find_file(given: Path | None = None) -> Path:
-    """The lab file: the one given, or lab.yaml in this folder; or of the machine that `vmlan run` calls so.
-
-    Raises `RequestError`.
-    """
-    file = file_of(given)
-    if not file.exists():
-        if given is not None and given.name == str(given) and not given.suffix:
-            what = f"there is no lab file '{given}', and no machine that `vmlan run` calls so"
-            raise RequestError(what, hint="vmlan ls shows what runs")
-        where = f"there is no file '{given}'" if given else "there is no lab.yaml in this folder"
-        raise RequestError(where, hint="`vmlan init` writes one to start from; -f FILE names another")
-    return file
-
-
-def file_of(given: Path | None = None) -> Path:
-    """Where the lab file is or was, whether it is there or not (`find_file`)."""
-    file = (given or Path("lab.yaml")).absolute()
-    if file.is_dir():
-        return file / "lab.yaml"
-    if given is not None and given.name == str(given) and not file.exists():
-        single = paths.single(given.name)
-        return single if single.exists() else file
-    return file
 
 
 def is_running(layout: Layout) -> bool:
@@ -79,7 +60,8 @@ def is_running(layout: Layout) -> bool:
 def plan_file(file: Path, progress: Progress | None = None) -> tuple[Lab, Facts, Plan]:
     """Read a lab file and plan it for this host. Nothing is started."""
     progress = progress or Progress()
-    lab, layout = labfile.load(file), paths.layout(file)
+    lab = labfile.load(file)
+    layout = paths.layout(file, lab.host.place)
     facts = host_facts.gather(lab, layout, running=is_running(layout), progress=progress.preparing)
     return lab, facts, make_plan(lab, facts)
 
@@ -89,36 +71,81 @@ def up(
     machines: Sequence[str] = (),
     progress: Progress | None = None,
     timeout: float = ready.BOOT_TIMEOUT,
+    confirm_within: float = CONFIRM_WITHIN,
 ) -> UpReport:
     """Bring the lab up (or only some of its machines) and return when every machine is ready.
 
-    What runs already is left as it is. Raises `LabFileError`, `RequestError` or `HostError` before or
-    after undoing everything, and `Timeout` if a machine does not get ready: then the lab stays up.
+    `confirm_within`: where this host's NIC is changed, how many seconds `vmlan confirm` may take; 0: the
+    change is kept at once. What runs already is left as it is. Raises `LabFileError`, `RequestError` or
+    `HostError` before or after undoing everything, and `Timeout` if a machine does not get ready: then the
+    lab stays up.
     """
     progress = progress or Progress()
     began = time.monotonic()
-    layout = paths.layout(file)
-    labfile.load(file)  # its errors come before anything else
+    text = labfile.read_file(file)
+    described = labfile.parse_file(text, file)  # its errors come before anything else
+    layout = _layout_of(described, file)
     with exclusive(layout.run):
         effects = HostEffects(layout)
         try:
             executor = Executor(effects, layout)
+            for note in nic_change.recover(layout):
+                progress.note(note)
             if executor.recover():
                 progress.note("an earlier vmlan was cut short; what it left has been undone")
-            lab, _, plan = plan_file(file, progress)
+            lab, facts, plan = plan_file(file, progress)
             for note in plan.notes:
                 progress.note(note)
             selected = _select(lab, plan, machines)
+            effects.nic = _nic_change(facts, file, executor.missing(selected), confirm_within, progress)
             with interruptible():
                 outcome = executor.bring_up(selected, lab.name, file, listener=_tell(progress))
+                if effects.nic is not None:
+                    effects.nic.release()
+            kept_lab.keep(layout, file, text, described)
+            for note in executor.notes:
+                progress.note(note)
         finally:
             effects.close()
     try:
         found = _wait_for_all(lab, layout, outcome, progress, timeout)
+    except VmlanError:
+        if effects.nic is not None and (reason := nic_change.taken_back(effects.nic)):
+            raise reason from None
+        raise
     except KeyboardInterrupt:
         progress.note("the machines boot on; `vmlan ps` shows them, `vmlan down` ends the lab")
         raise
     return UpReport(lab, tuple(outcome.started), tuple(outcome.running), found, time.monotonic() - began)
+
+
+def _layout_of(lab: Lab, file: Path) -> Layout:
+    """Where the lab will be. Raises `HostError` without the rights, `RequestError` if it is elsewhere now."""
+    if lab.host.place is Place.PRIVATE:
+        if paths.is_on_host(paths.lab_id(file)):
+            raise RequestError(
+                "this lab is up, or was left, with place: host, and its file says otherwise now",
+                hint="sudo vmlan down, then vmlan up; the disks are kept",
+            )
+        return paths.layout(file, Place.PRIVATE)
+    identity.need_root()
+    layout = paths.layout(file, Place.HOST)
+    paths.make_host_folders(layout)
+    return layout
+
+
+def _nic_change(
+    facts: Facts, file: Path, missing: Sequence[Step], confirm_within: float, progress: Progress
+) -> NicChange | None:
+    """How this host's NIC will be changed, if it will. Raises `RequestError` where it must not be."""
+    if not any(isinstance(step, BridgeNic) for step in missing):
+        return None
+    from vmlan.plan import lan
+
+    assert facts.host is not None and facts.host.lan is not None, "plan: it was made without them"
+    if reason := lan.why_not_now(confirm_within, terminal=sys.stdin.isatty()):
+        raise RequestError(reason)
+    return NicChange(facts.layout, file, facts.host.lan.snapshot, confirm_within, progress.note)
 
 
 def _select(lab: Lab, plan: Plan, machines: Sequence[str]) -> Plan:
@@ -242,39 +269,59 @@ class DownReport:
     ended: bool
     kept: tuple[Path, ...]
     removed: tuple[Path, ...]
+    notes: tuple[str, ...] = ()  #: what of this host was left as it is, and why
 
 
 def down(
-    file: Path, *, disks: bool = False, now: bool = False, progress: Progress | None = None
+    file: Path,
+    *,
+    disks: bool = False,
+    now: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
 ) -> DownReport:
     """End the lab that this file described, running or crashed. Its disks are kept, unless `disks`.
 
     Guests with disks shut down first, unless `now`; those without are switched off. The file itself is
-    not read: it may have changed, or be gone.
+    not read: it may have changed, or be gone. `force`: what cannot be undone is told, and forgotten.
     """
     progress = progress or Progress()
     layout = paths.layout(file)
+    if layout.on_host and not identity.is_root():
+        raise HostError("this lab is in this machine's own network (place: host)", hint="sudo vmlan down")
     with exclusive(layout.run, wait=5.0):
         story = journal.read(layout.journal)
         effects = HostEffects(layout)
         try:
             alive = effects.keeper_answers()
-            if story is not None and alive and not now:
+            if story is not None and alive and not now and not force:
                 shutdown.shut_down_guests(layout, effects, [entry.step for entry in story.entries], progress)
-            Executor(effects, layout).take_down()
+            executor = Executor(effects, layout)
+            executor.notes += nic_change.recover(layout)
+            executor.take_down(force=force)
         finally:
             effects.close()
-        found = tuple(sorted(layout.state.rglob("*.qcow2")))
-        if disks and layout.state.exists():
-            known = tuple(bases.overlays())
-            for disk in found:
-                if images.in_use(disk):
-                    raise Busy(
-                        f"{disk} is in use, so no disk was removed",
-                        hint="does the lab run in another session, with another XDG_RUNTIME_DIR?",
-                    )
-                bases.protect(disk, doing="removed", but=found, among=known)
-            shutil.rmtree(layout.state)
-        elif layout.state.is_dir() and not any(layout.state.iterdir()):
-            layout.state.rmdir()
-    return DownReport(alive or story is not None, () if disks else found, found if disks else ())
+        for note in executor.notes:
+            progress.note(note)
+        user = identity.invoker() if layout.on_host else None
+        with identity.acting(user):
+            found, gone = _disks(layout, remove=disks)
+    return DownReport(alive or story is not None, () if disks else found, gone, tuple(executor.notes))
+
+
+def _disks(layout: Layout, *, remove: bool) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """A lab's disks, and those of them that were removed, where that was asked for."""
+    found = tuple(sorted(layout.state.rglob("*.qcow2")))
+    if remove and layout.state.exists():
+        known = tuple(bases.overlays())
+        for disk in found:
+            if images.in_use(disk):
+                raise Busy(
+                    f"{disk} is in use, so no disk was removed",
+                    hint="does the lab run in another session, with another XDG_RUNTIME_DIR?",
+                )
+            bases.protect(disk, doing="removed", but=found, among=known)
+        shutil.rmtree(layout.state)
+    elif layout.state.is_dir() and not any(layout.state.iterdir()):
+        layout.state.rmdir()
+    return found, found if remove else ()

@@ -13,6 +13,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from vmlan.reasons import Reason
+
 
 class Place(Enum):
     """Where a lab's host side is."""
@@ -30,12 +32,24 @@ class Uplink(Enum):
 
 
 @dataclass(frozen=True)
+class HostNic:
+    """A NIC of the real host as the way out; with `place: host` only."""
+
+    name: str
+
+    @property
+    def value(self) -> str:
+        """What the lab file says, as with `Uplink`."""
+        return self.name
+
+
+@dataclass(frozen=True)
 class HostSide:
     """The lab's own side of its networks: what guests see as "the host"."""
 
     place: Place = Place.PRIVATE
     forwarding: bool = False
-    uplink: Uplink = Uplink.NONE
+    uplink: Uplink | HostNic = Uplink.NONE
 
 
 LOOPBACK = IPv4Address("127.0.0.1")
@@ -67,6 +81,7 @@ class BridgeNetwork:
     """A Linux bridge: a switch with a port for each guest and, if addressed, for the host side.
 
     `uplink`: the host side's NIC is a port of it too, so that its guests are stations of the outside.
+    `nic`: with `uplink` and `place: host`, the real NIC that becomes a port.
     `vlan`: the VLAN of the host side's own port, where that is not the ordinary one (`ORDINARY_VLAN`).
     """
 
@@ -77,8 +92,23 @@ class BridgeNetwork:
     host6: IPv6Interface | None = None
     uplink: bool = False
     vlan: int | None = None
+    nic: str | None = None
 
     kind = "bridge"
+
+
+@dataclass(frozen=True)
+class MacvtapNetwork:
+    """Guests on the network of a real NIC, each with a MAC of its own there; the NIC stays as it is.
+
+    The kernel hands a frame for a guest's MAC to the guest. Guests reach each other and the outside; the host
+    and its own guests do not reach each other (ip-link(8), macvtap, mode bridge). With `place: host` only.
+    """
+
+    name: str
+    parent: str = ""  #: the NIC; empty only until the whole file is read
+
+    kind = "macvtap"
 
 
 @dataclass(frozen=True)
@@ -123,7 +153,9 @@ class NoNetwork:
     kind = "none"
 
 
-Network: TypeAlias = TapNetwork | BridgeNetwork | UserNetwork | SocketNetwork | HubNetwork | NoNetwork
+Network: TypeAlias = (
+    TapNetwork | BridgeNetwork | MacvtapNetwork | UserNetwork | SocketNetwork | HubNetwork | NoNetwork
+)
 
 
 #: The VLAN of every port of a VLAN-aware bridge that is given no other: the kernel's own default.
@@ -253,6 +285,9 @@ class PingCheck:
     What all checks between two ends have: `via` names the network whose address of a target machine is
     meant, where it has several; `within` is how many seconds the result may take to be as expected
     (None: `vmlan.observe.checks.judge` says).
+
+    `seen_on` and `not_seen_on` are links, by the names that `vmlan capture` knows, on which what the check
+    sends must be seen, or must not. `reason` is why nobody may answer (None: whatever the reason).
     """
 
     target: str
@@ -261,6 +296,9 @@ class PingCheck:
     via: str | None = None
     hint: str = ""
     within: float | None = None
+    seen_on: tuple[str, ...] = ()
+    not_seen_on: tuple[str, ...] = ()
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -274,6 +312,9 @@ class TcpCheck:
     via: str | None = None
     hint: str = ""
     within: float | None = None
+    seen_on: tuple[str, ...] = ()
+    not_seen_on: tuple[str, ...] = ()
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -290,6 +331,8 @@ class ArpCheck:
     hint: str = ""
     within: float | None = None
     answer: str | None = None
+    seen_on: tuple[str, ...] = ()
+    not_seen_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -302,6 +345,8 @@ class DhcpCheck:
     hint: str = ""
     within: float | None = None
     answer: str | None = None
+    seen_on: tuple[str, ...] = ()
+    not_seen_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -329,6 +374,9 @@ class ScreenCheck:
     hint: str = ""
     within: float | None = None
 
+
+#: Checks whose frames can be told from all others, wherever they pass.
+SeenCheck: TypeAlias = PingCheck | TcpCheck | ArpCheck | DhcpCheck
 
 #: Checks of who reaches whom: they have a source, and an expectation.
 ReachCheck: TypeAlias = PingCheck | TcpCheck | ArpCheck | DhcpCheck | DnsCheck

@@ -20,7 +20,7 @@ from typing import Literal
 
 from vmlan.errors import CommandFailed, KeeperGone
 from vmlan.plan.layout import Layout
-from vmlan.plan.steps import Command, Space, Start, StartKeeper
+from vmlan.plan.steps import BridgeNic, Command, Space, Start, StartKeeper
 
 Mode = Literal["refuse", "half", "crash", "late", "torn", "full"]
 
@@ -32,18 +32,32 @@ class ProcessGone(BaseException):
 class World:
     """What is there on the host, apart from files."""
 
-    def __init__(self, root: Path) -> None:
-        self.layout = Layout(run=root / "run" / "lab", state=root / "state" / "lab")
+    def __init__(self, root: Path, *, host: bool = False) -> None:
+        book = root / "book" / "lab" if host else None
+        self.layout = Layout(run=root / "run" / "lab", state=root / "state" / "lab", book=book)
         self.root = root
+        self.altnames: dict[str, set[str]] = {}
+        self.switches = {"net.ipv4.ip_forward": "0"}
+        self.boot = 1
         self.keeper = False
         self.programs: set[str] = set()
         self.interfaces: set[str] = set()
         self.tables: set[str] = set()
 
     def power_cut(self) -> None:
-        """The keeper dies, and with it all that was in the lab."""
+        """The keeper dies, and with it all that was in the lab; what is in a real host's network stays."""
         self.keeper = False
-        self.programs, self.interfaces, self.tables = set(), set(), set()
+        self.programs = set()
+        if not self.layout.on_host:
+            self.interfaces, self.tables = set(), set()
+
+    def reboot(self) -> None:
+        """The host starts anew: its network is as it was, and /run is empty."""
+        self.power_cut()
+        self.boot += 1
+        self.interfaces, self.tables, self.altnames = set(), set(), {}
+        self.switches = {"net.ipv4.ip_forward": "0"}
+        shutil.rmtree(self.layout.run, ignore_errors=True)
 
     def left(self) -> list[str]:
         """Everything that is there now."""
@@ -89,7 +103,7 @@ class FakeEffects:
     def _half(self) -> bool:
         return self._mode in ("half", "torn")
 
-    def make_folder(self, path: Path) -> None:
+    def make_folder(self, path: Path, owner: str = "") -> None:
         failing = self._effect()
         path.mkdir(parents=True, exist_ok=True)
         self._after(failing)
@@ -139,16 +153,23 @@ class FakeEffects:
 
     def run(self, command: Command) -> None:
         failing = self._effect()
-        if command.space is not Space.HERE and not self._world.keeper:
+        stays = command.space is Space.HERE or (command.space is Space.HOST and self._world.layout.on_host)
+        if not stays and not self._world.keeper:
             raise KeeperGone("no keeper")
         lines = command.stdin.splitlines()
         lines = lines[: len(lines) // 2] if failing and self._half else lines
-        if command.argv[0] == "ip":
+        if command.argv[0] == "ip" and "-batch" not in command.argv:
+            self._ip([" ".join(command.argv[1:])], force=False)
+        elif command.argv[0] == "ip":
             self._ip(lines, force="-force" in command.argv)
         elif command.argv[:2] == ("nft", "-f") and not (failing and self._half):
             self._world.tables.add(command.stdin.split()[2])
         elif command.argv[:2] == ("nft", "delete"):
             self._world.tables.discard(command.argv[-1])
+        elif command.argv[0] == "sysctl":
+            for word in command.argv[3:]:
+                name, _, value = word.partition("=")
+                self._world.switches[name] = value
         elif command.argv[:2] == ("qemu-img", "create"):
             Path(command.argv[-2]).write_text("half a disk" if failing and self._half else "a disk")
         self._after(failing)
@@ -163,10 +184,19 @@ class FakeEffects:
                 if name in self._world.interfaces:
                     raise CommandFailed(("ip",), 1, f"RTNETLINK answers: File exists ({name})")
                 self._world.interfaces.add(name)
+            elif words[:3] == ["link", "property", "add"]:
+                self._world.altnames.setdefault(words[4], set()).add(words[6])
+            elif words[:2] == ["link", "set"] and words[4:5] == ["name"]:
+                self._world.interfaces.remove(words[3])
+                self._world.interfaces.add(words[5])
+                self._world.altnames[words[5]] = self._world.altnames.pop(words[3])
             elif words[:2] == ["link", "del"]:
-                if words[3] not in self._world.interfaces and not force:
+                found = [name for name, others in self._world.altnames.items() if words[3] in others]
+                name = found[0] if found else words[3]
+                if name not in self._world.interfaces and not force:
                     raise CommandFailed(("ip",), 1, "Cannot find device")
-                self._world.interfaces.discard(words[3])
+                self._world.interfaces.discard(name)
+                self._world.altnames.pop(name, None)
 
     def start(self, step: Start) -> None:
         failing = self._effect()
@@ -187,3 +217,25 @@ class FakeEffects:
         if not self._world.keeper:
             raise KeeperGone("no keeper")
         return frozenset(self._world.programs)
+
+    def world(self) -> str:
+        return str(self._world.boot) if self._world.layout.on_host else ""
+
+    def switch(self, name: str) -> str | None:
+        return self._world.switches.get(name)
+
+    def others_hold(self, name: str) -> bool:
+        return False
+
+    def interfaces(self) -> dict[str, frozenset[str]]:
+        return {name: frozenset(self._world.altnames.get(name, ())) for name in self._world.interfaces}
+
+    def tables(self) -> list[tuple[str, str]]:
+        return [("ip", name) for name in self._world.tables]
+
+    def bridge_nic(self, step: BridgeNic) -> None:
+        self._effect()
+
+    def unbridge_nic(self) -> tuple[str, ...]:
+        self._effect()
+        return ()

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from tests import labs
 from vmlan import labfile
 from vmlan.plan import explain
 from vmlan.plan.build import plan
-from vmlan.plan.facts import Facts
+from vmlan.plan.facts import Existing, Facts, HostFacts, Reach, RunAs
+from vmlan.plan.layout import Layout
 from vmlan.qemu.facts import KvmVerdict
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -72,6 +75,30 @@ machines:
   vm2: {nics: [{network: lan, trunk: [10, 20]}, {network: wire, address6: "fd00:1::2/64", gateway6: "fd00:1::1"}]}
 """
 
+ON_HOST = """
+name: on-host
+host: {place: host, forwarding: true, uplink: enp3s0}
+networks:
+  lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true, nat: true}
+  wire: {kind: tap, host: 10.1.1.1/24, host6: "fd00:1::1/64"}
+  street: {kind: macvtap}
+  web: {kind: user, forward: ['192.0.2.7:8080:80']}
+  p2p: {kind: socket}
+machines:
+  vm1: {nics: [lan, street, {network: street, model: e1000}, p2p], image: tiny, disks: [{size: 1G}]}
+  vm2: {nics: [{network: wire, address: 10.1.1.2/24}, web, p2p]}
+"""
+
+#: A host that has sudo, a network of its own, and Docker.
+REAL_HOST = HostFacts(
+    interfaces=(Existing("lo"), Existing("enp3s0"), Existing("docker0")),
+    reaches=(Reach(IPv4Network("192.0.2.0/24"), "enp3s0"),),
+    switches={"net.ipv4.ip_forward": "0", "net/ipv4/conf/docker0/forwarding": "1"},
+    rules=tuple(json.loads((Path(__file__).parents[1] / "unit/rulesets/docker.json").read_text())),
+    hosts="127.0.0.1 localhost workshop\n",
+    user=RunAs(1000, 1000, "anna", "anna", Path("/home/anna")),
+)
+
 WORKING = KvmVerdict(True, "a test guest ran")
 
 CASES: dict[str, tuple[str, Facts]] = {
@@ -79,6 +106,17 @@ CASES: dict[str, tuple[str, Facts]] = {
     "networks": (NETWORKS, labs.facts()),
     "networks-slirp4netns": (NETWORKS, labs.facts(internet="slirp4netns", etc=frozenset({"hosts"}))),
     "bridges": (BRIDGES, labs.facts()),
+    "on-host": (
+        ON_HOST,
+        labs.facts(
+            host=REAL_HOST,
+            layout=Layout(
+                run=Path("/run/vmlan/here-123456"),
+                state=Path("/home/anna/.local/state/vmlan/here-123456"),
+                book=Path("/var/lib/vmlan/here-123456"),
+            ),
+        ),
+    ),
     "media-kvm": (MEDIA, labs.facts(kvm=WORKING)),
 }
 CASES |= {

@@ -109,6 +109,10 @@ LIKELY: dict[str, st.SearchStrategy[Any]] = {
     "gateway": st.sampled_from(["10.1.1.1", "10.1.2.1"]),
     "ping": st.one_of(short, st.just("10.1.1.1"), st.just("host")),
     "from": short,
+    **dict.fromkeys(
+        ("seen-on", "not-seen-on"), st.one_of(short, st.lists(st.one_of(short, st.just("vm1:0"))))
+    ),
+    "reason": st.sampled_from(["no-nat", "lost", "delivered", "los", ""]),
     "expect": st.sampled_from(["reachable", "unreachable"]),
     **dict.fromkeys(("floppy", "cdrom", "kernel", "initrd"), file),
 }

@@ -348,10 +348,10 @@ TOP: dict[str, tuple[str, list[str]]] = {
             "2:7: 'host' cannot be 'private'; it takes keys such as {uplink: internet}",
         ],
     ),
-    "place host": (
-        "machines: {vm1: }\nhost: {place: host}\n",
+    "place host, and a way out of a lab's own": (
+        "machines: {vm1: }\nhost: {place: host, uplink: simulated}\n",
         [
-            "2:15: place: host is not in this version; leave it out, or write private",
+            "2:29: uplink: simulated is for a host side of the lab's own, and place: host is this machine's network; name one of its NICs, such as eth0; or leave place out",
         ],
     ),
     "place": (
@@ -363,13 +363,13 @@ TOP: dict[str, tuple[str, list[str]]] = {
     "place a number": (
         "machines: {vm1: }\nhost: {place: 1}\n",
         [
-            "2:15: 'place' cannot be 1; it takes private",
+            "2:15: 'place' cannot be 1; it takes private or host",
         ],
     ),
     "uplink nic": (
         "machines: {vm1: }\nhost: {uplink: eth0}\n",
         [
-            "2:16: 'eth0': a NIC as uplink needs place: host, which is not in this version; one of none, internet, simulated",
+            "2:16: 'eth0': a NIC as uplink needs place: host; add it, or write one of none, internet, simulated",
         ],
     ),
     "uplink near": (
@@ -381,7 +381,7 @@ TOP: dict[str, tuple[str, list[str]]] = {
     "uplink bool": (
         "machines: {vm1: }\nhost: {uplink: false}\n",
         [
-            "2:16: 'uplink' cannot be false; it takes none, internet or simulated",
+            "2:16: 'uplink' cannot be false; it takes none, internet or simulated; with place: host, a NIC such as eth0",
         ],
     ),
     "forwarding yes": (

@@ -21,13 +21,13 @@ NET: dict[str, tuple[str, list[str]]] = {
     "no kind": (
         "a: {host: 10.1.1.1/24}",
         [
-            "2:3: network 'a' has no kind; add kind: tap, bridge, user, socket, hub or none",
+            "2:3: network 'a' has no kind; add kind: tap, bridge, macvtap, user, socket, hub or none",
         ],
     ),
     "kind empty": (
         "a: {kind: }",
         [
-            "2:7: 'kind' is empty; write tap, bridge, user, socket, hub or none",
+            "2:7: 'kind' is empty; write tap, bridge, macvtap, user, socket, hub or none",
         ],
     ),
     "kind unknown": (
@@ -39,13 +39,13 @@ NET: dict[str, tuple[str, list[str]]] = {
     "kind far": (
         "a: {kind: xxxxxxx}",
         [
-            "2:13: unknown kind 'xxxxxxx'; one of tap, bridge, user, socket, hub or none",
+            "2:13: unknown kind 'xxxxxxx'; one of tap, bridge, macvtap, user, socket, hub or none",
         ],
     ),
     "kind a list": (
         "a: {kind: [tap]}",
         [
-            "2:13: a kind cannot be a list; it takes tap, bridge, user, socket, hub or none",
+            "2:13: a kind cannot be a list; it takes tap, bridge, macvtap, user, socket, hub or none",
         ],
     ),
     "only the kind": (
@@ -384,12 +384,12 @@ CROSS: dict[str, tuple[str, list[str]]] = {
             "12:23: 'ping' does not go with screen:; write two checks, or leave it out",
         ],
     ),
-    "later checks": (
-        "machines: {vm1: }\nchecks:\n  - {ping: vm1, seen-on: [a], not-seen-on: [b], reason: no-nat}\n  - {tcp: 80}\n  - {ping: vm1, within: 3}\n",
+    "checks of what is seen": (
+        "machines: {vm1: }\nchecks:\n  - {ping: vm1, seen-on: [a], not-seen-on: [uplink], reason: no-nat}\n  - {tcp: 80}\n  - {ping: vm1, within: 3}\n",
         [
-            "3:17: 'seen-on' is not in this version; leave it out",
-            "3:31: 'not-seen-on' is not in this version; leave it out",
-            "3:49: 'reason' is not in this version; leave it out",
+            "3:27: unknown link 'a'; the lab has none: add networks and NICs",
+            "3:45: unknown link 'uplink'; the lab has no such way out: host: {uplink: simulated} makes one",
+            "3:62: 'reason' goes with expect: unreachable; add that, or leave it out",
             "4:11: 'tcp' cannot be 80; it takes a machine or an address, and a port, such as vm2:80",
             "5:25: 3 has no unit; write 3s",
         ],

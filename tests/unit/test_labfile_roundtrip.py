@@ -35,6 +35,7 @@ from vmlan.model import (
     Uplink,
     UserNetwork,
 )
+from vmlan.reasons import Reason
 
 FOLDER = Path("/labs/x")
 
@@ -61,6 +62,7 @@ forwards = st.builds(
 
 
 vlans = st.integers(1, 4094)
+reasons = st.none() | st.sampled_from([each for each in Reason if each is not Reason.DELIVERED])
 
 
 @st.composite
@@ -139,7 +141,13 @@ def labs(draw: st.DrawFn) -> Lab:
             )
         )
     ends = st.sampled_from([*names, "host"])
-    checks = st.builds(PingCheck, ends | st.just("203.0.113.68"), ends, st.booleans(), st.none(), text)
+    nics = [(machine.name, index) for machine in machines for index, _ in enumerate(machine.nics)]
+    links = [network.name for network in every if isinstance(network, BridgeNetwork)]
+    links += [
+        f"{machine}:{index}" for machine, index in nics if leads_somewhere(machines, every, machine, index)
+    ]
+    some = st.lists(st.sampled_from(links), max_size=3, unique=True) if links else st.just([])
+    checks = st.builds(seeing, ends | st.just("203.0.113.68"), ends, text, some, reasons)
     on_networks = [(machine.name, nic.network) for machine in machines for nic in machine.nics]
     if on_networks:
         places = st.sampled_from(on_networks)
@@ -147,6 +155,26 @@ def labs(draw: st.DrawFn) -> Lab:
     checks |= st.builds(ScreenCheck, line.filter(str.strip), st.sampled_from(names), text)
     host = HostSide(forwarding=draw(st.booleans()), uplink=draw(st.sampled_from(Uplink)))
     return Lab("x", FOLDER, tuple(machines), every, host, tuple(draw(st.lists(checks, max_size=2))))
+
+
+def leads_somewhere(machines: list[Machine], every: tuple[Network, ...], name: str, index: int) -> bool:
+    machine = next(each for each in machines if each.name == name)
+    network = next(each for each in every if each.name == machine.nics[index].network)
+    return not isinstance(network, NoNetwork)
+
+
+def seeing(target: str, source: str, hint: str, links: list[str], reason: Reason | None) -> PingCheck:
+    """A ping that must be seen on some links and not on others; it has a reason, if it must fail."""
+    half = len(links) // 2
+    return PingCheck(
+        target,
+        source,
+        reachable=reason is None,
+        hint=hint,
+        seen_on=tuple(links[:half]),
+        not_seen_on=tuple(links[half:]),
+        reason=reason,
+    )
 
 
 def written(lab: Lab) -> dict[str, Any]:
@@ -168,6 +196,9 @@ def written_check(check: Check) -> dict[str, Any]:
         "expect": "reachable" if check.reachable else "unreachable",
         "hint": check.hint,
         **({"via": check.via} if check.via else {}),
+        **({"seen-on": list(check.seen_on)} if check.seen_on else {}),
+        **({"not-seen-on": list(check.not_seen_on)} if check.not_seen_on else {}),
+        **({"reason": check.reason.value} if check.reason else {}),
     }
 
 

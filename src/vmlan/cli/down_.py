@@ -15,18 +15,30 @@ from vmlan.cli.progress import open_progress
 @common.file_option
 @click.option("--disks", is_flag=True, help="Remove the disks that vmlan made, with all that is on them.")
 @click.option("--now", is_flag=True, help="Switch machines off, without letting guests shut down.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Undo what the journal says at once; what cannot be undone is told, and forgotten.",
+)
 @common.quiet_option
 @common.json_option
-def command(file: Path | None, disks: bool, now: bool, quiet: bool, as_json: bool) -> None:
+def command(file: Path | None, disks: bool, now: bool, force: bool, quiet: bool, as_json: bool) -> None:
     """End the lab. Guests with disks shut down first; the disks are kept."""
     path = lifecycle.file_of(file)
     with open_progress(quiet=quiet or as_json) as progress:
-        report = lifecycle.down(path, disks=disks, now=now, progress=progress)
+        report = lifecycle.down(path, disks=disks, now=now, force=force, progress=progress)
     single.forget(path)
     if not report.ended and not report.removed:
         lifecycle.find_file(file)  # nothing to end, and no lab file either: then the request was wrong
     if as_json:
-        common.print_json({"ended": report.ended, "kept": report.kept, "removed": report.removed})
+        common.print_json(
+            {
+                "ended": report.ended,
+                "kept": report.kept,
+                "removed": report.removed,
+                "notes": report.notes,
+            }
+        )
     elif not quiet:
         print(_summary(report))
 

@@ -23,6 +23,14 @@ from vmlan.observe.ready import BOOT_TIMEOUT
     show_default=True,
     help="Seconds each machine may take to be ready.",
 )
+@click.option(
+    "--confirm-within",
+    type=common.SECONDS,
+    default=lifecycle.CONFIRM_WITHIN,
+    show_default=True,
+    help="With place: host: seconds in which `vmlan confirm` must follow a change of this host's NIC, else it"
+    " is taken back; 0 keeps it at once.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show every command as it runs.")
 @common.quiet_option
 @common.json_option
@@ -31,6 +39,7 @@ def command(
     file: Path | None,
     dry_run: bool,
     timeout: float,
+    confirm_within: float,
     verbose: bool,
     quiet: bool,
     as_json: bool,
@@ -46,7 +55,7 @@ def command(
         explain_.show(found, None, script=False, as_json=as_json)
         return
     with open_progress(quiet=quiet or as_json, verbose=verbose) as progress:
-        report = lifecycle.up(found, machines, progress, timeout)
+        report = lifecycle.up(found, machines, progress, timeout, confirm_within)
     if as_json:
         common.print_json(
             {

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Protocol
 
 from vmlan.errors import CommandFailed, HostError, KeeperGone
-from vmlan.host import messages
+from vmlan.host import identity, messages, nic_change, real_host, world
 from vmlan.host.keeper_client import KeeperClient, Kept
 from vmlan.host.run import SEARCH_PATH, need, run
 from vmlan.plan.layout import Layout
-from vmlan.plan.steps import Command, Space, Start, StartKeeper, spaced
+from vmlan.plan.steps import BridgeNic, Command, Space, Start, StartKeeper, spaced
 
 #: How long a program may take to say that it has started (seconds).
 START_TIMEOUT = 30.0
@@ -31,8 +31,11 @@ STOP_TIMEOUT = 5.0
 class Effects(Protocol):
     """Everything that a lab's coming and going does to the machine it runs on."""
 
-    def make_folder(self, path: Path) -> None:
-        """Make a folder for this user alone, and its parents; one that is there stays as it is."""
+    def make_folder(self, path: Path, owner: str = "") -> None:
+        """Make a folder for this user alone, and its parents; one that is there stays as it is.
+
+        `owner`: "UID:GID" of whom it is for, where that is somebody else (`MakeFolder.owner`).
+        """
 
     def remove_folder(self, path: Path, *, if_empty: bool = False) -> None:
         """Remove a folder with all that is in it (or only if nothing is); one that is gone is fine."""
@@ -70,6 +73,29 @@ class Effects(Protocol):
     def running(self) -> frozenset[str]:
         """The names of the programs that run in the lab now."""
 
+    # Of a lab whose host side is the real host (`place: host`)
+
+    def world(self) -> str:
+        """Which host's network it is in (`vmlan.host.world`); empty for a lab that has one of its own."""
+
+    def switch(self, name: str) -> str | None:
+        """How a switch of the kernel's is (sysctl(8)); None: it has none of that name."""
+
+    def others_hold(self, name: str) -> bool:
+        """Whether another lab has set that switch too, and not put it back."""
+
+    def interfaces(self) -> dict[str, frozenset[str]]:
+        """The host's interfaces, each with its alternative names."""
+
+    def tables(self) -> list[tuple[str, str]]:
+        """The host's tables of rules (nftables): family and name."""
+
+    def bridge_nic(self, step: BridgeNic) -> None:
+        """Make the host's NIC a port, under guard. Raises `HostError` after all is as it was."""
+
+    def unbridge_nic(self) -> tuple[str, ...]:
+        """Put the host's NIC back as it was; notes on what differs. One that is back already is fine."""
+
 
 class HostEffects:
     """`Effects` on the real machine, for the lab at `layout`."""
@@ -77,6 +103,7 @@ class HostEffects:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._client: KeeperClient | None = None
+        self.nic: nic_change.NicChange | None = None  #: how the host's NIC is to be changed, if it is
 
     def close(self) -> None:
         """Hang up on the keeper."""
@@ -90,8 +117,16 @@ class HostEffects:
             self._client = KeeperClient(self._layout.keeper)
         return self._client
 
-    def make_folder(self, path: Path) -> None:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def make_folder(self, path: Path, owner: str = "") -> None:
+        if path == self._layout.run and self._layout.on_host:
+            path.mkdir(
+                mode=0o711, parents=True, exist_ok=True
+            )  # whose sockets are in there, may come to them
+            path.chmod(0o711)
+        elif owner:
+            identity.make_folder(path, owner)
+        else:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def remove_folder(self, path: Path, *, if_empty: bool = False) -> None:
         if if_empty:
@@ -155,8 +190,9 @@ class HostEffects:
         self.close()
 
     def run(self, command: Command) -> None:
-        argv = spaced(command, self._layout.net)
-        if command.space is Space.HERE:
+        here = command.space is Space.HERE or self._on_host_without_keeper(command)
+        argv = spaced(command, None if here else self._layout.net)
+        if here:
             result = run(argv, stdin=command.stdin, check=False)
         else:
             need(command.argv[0])
@@ -165,6 +201,32 @@ class HostEffects:
             words = result.stderr or result.stdout
             meaning = messages.explain(command.argv, words)
             raise CommandFailed(argv, result.code, words, stdin=command.stdin, **meaning)
+
+    def _on_host_without_keeper(self, command: Command) -> bool:
+        """A real host's network is there without the lab: what is done to it then, this process does."""
+        return self._layout.on_host and command.space is Space.HOST and not self.keeper_answers()
+
+    def world(self) -> str:
+        return world.network() if self._layout.on_host else ""
+
+    def switch(self, name: str) -> str | None:
+        return real_host.switch(name)
+
+    def others_hold(self, name: str) -> bool:
+        return any(name in switches for id_, switches in real_host.held_switches() if id_ != self._layout.id)
+
+    def interfaces(self) -> dict[str, frozenset[str]]:
+        return {each.name: each.altnames for each in real_host.interfaces()}
+
+    def tables(self) -> list[tuple[str, str]]:
+        return sorted(real_host.tables(real_host.rules() or ()))
+
+    def bridge_nic(self, step: BridgeNic) -> None:
+        assert self.nic is not None, "lifecycle: a plan with a NIC needs to know how long to wait"
+        self.nic.apply(step)
+
+    def unbridge_nic(self) -> tuple[str, ...]:
+        return nic_change.undo(self._layout)
 
     def start(self, step: Start) -> None:
         need(step.command.argv[0])

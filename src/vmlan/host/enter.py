@@ -48,7 +48,9 @@ def nsenter(layout: Layout, argv: Sequence[str], space: Space = Space.HOST) -> l
         raise RequestError("this lab has no simulated outside", hint="host: {uplink: simulated} gives it one")
     # nsenter changes to the namespace's root folder: go back to where the user is.
     go_back = ("sh", "-c", 'cd "$1" 2>/dev/null; shift; exec "$@"', "sh", os.getcwd())  # noqa: PTH109
-    options = ("--user", "--preserve-credentials", "--mount", "--pid", f"--net={inside}")
+    # A lab of host placement has no users of its own: whoever gets here is root, and stays it.
+    own_users = () if layout.on_host else ("--user", "--preserve-credentials")
+    options = (*own_users, "--mount", "--pid", f"--net={inside}")
     return ["nsenter", "--target", str(pid), *options, "--", *go_back, *argv]
 
 
@@ -56,6 +58,7 @@ def become(layout: Layout, argv: Sequence[str], space: Space = Space.HOST) -> No
     """Replace this process by `argv` on the lab's host side: terminal, signals and exit code are its own."""
     line = nsenter(layout, argv, space)
     need("nsenter")
-    one_user.pretend()
+    if not layout.on_host:
+        one_user.pretend()
     os.environ["PATH"] = SEARCH_PATH
     os.execvp(line[0], line)

@@ -12,12 +12,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmlan.errors import CommandFailed, KeeperGone, LabChanged, VmlanError
-from vmlan.host import journal
+from vmlan.host import journal, leftovers
 from vmlan.host.effects import Effects
 from vmlan.host.journal import Entry, Journal, Story
 from vmlan.plan import steps as plan_steps
 from vmlan.plan.layout import Layout
-from vmlan.plan.steps import Interfaces, MakeFolder, Plan, Run, Space, Start, StartKeeper, Step, WriteFile
+from vmlan.plan.steps import (
+    BridgeNic,
+    Interfaces,
+    MakeFolder,
+    Plan,
+    Run,
+    Space,
+    Start,
+    StartKeeper,
+    Step,
+    Switch,
+    WriteFile,
+)
 
 #: Told before each group of steps that runs.
 Listener = Callable[[tuple[Step, ...]], None]
@@ -37,6 +49,8 @@ class Executor:
     def __init__(self, effects: Effects, layout: Layout) -> None:
         self._effects = effects
         self._layout = layout
+        self._outlives = False  #: whether what was done on the host side is there without the keeper
+        self.notes: list[str] = []  #: what was left as it is, and why
 
     def bring_up(self, plan: Plan, lab: str, file: Path, listener: Listener = lambda _: None) -> Outcome:
         """Do every step of the plan that is not in effect yet; on the first failure undo what was begun.
@@ -50,7 +64,11 @@ class Executor:
         if not missing:
             return outcome
         self._effects.make_folder(self._layout.run)
-        book = Journal(self._layout.journal, lab, file)
+        if self._layout.book is not None:
+            self._effects.make_folder(self._layout.book)
+        world = self._effects.world()
+        self._outlives = world != ""
+        book = Journal(self._layout.journal, lab, file, world)
         begun: list[Step] = []
         try:
             for group in plan_steps.batches(tuple(missing)):
@@ -91,11 +109,27 @@ class Executor:
                 self._undo_all(cut_short, book, fresh=cut_short)
         return bool(cut_short)
 
-    def take_down(self) -> None:
+    def missing(self, plan: Plan) -> list[Step]:
+        """The steps of a plan that are not in effect. Raises `LabChanged` as `bring_up` does."""
+        return self._missing(plan, self._in_effect(), Outcome())
+
+    def take_down(self, *, force: bool = False) -> None:
         """Undo everything, and forget the lab. What is gone already is a success.
 
-        The keeper ends whatever the journal says: nothing of a lab outlives what we know of it.
+        The keeper ends whatever the journal says: nothing of a lab outlives what we know of it. `force`: what
+        cannot be undone becomes a note, and is forgotten too.
         """
+        try:
+            self._take_down()
+        except (VmlanError, OSError) as error:
+            if not force:
+                raise
+            self.notes.append(f"this could not be undone: {error}")
+            if self._effects.keeper_answers():
+                self._effects.end_keeper()
+            self._forget()
+
+    def _take_down(self) -> None:
         story = journal.read(self._layout.journal)
         if story is not None:
             with self._book(story) as book:
@@ -103,10 +137,20 @@ class Executor:
                 self._undo_all([entry.step for entry in story.entries], book, fresh=unfinished)
         if self._effects.keeper_answers():
             self._effects.end_keeper()
+        if self._layout.on_host:
+            steps = [entry.step for entry in story.entries] if story is not None else []
+            self.notes += leftovers.sweep(self._effects, self._layout, steps)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing of the lab is left but its disks: let there be no word of it. The journal goes last."""
         self._effects.empty_folder(self._layout.run)
+        if self._layout.book is not None:
+            self._effects.remove_folder(self._layout.book)
 
     @contextlib.contextmanager
     def _book(self, story: Story) -> Iterator[Journal]:
+        self._outlives = self._layout.on_host and story.world == self._effects.world()
         book = Journal(self._layout.journal, story.lab, Path(story.file))
         try:
             yield book
@@ -130,6 +174,8 @@ class Executor:
                 continue  # never begun, so never undone: it is the user's disk from an earlier time
             if entry is None or not stays:
                 missing.append(step)
+            elif isinstance(step, Switch):
+                continue  # how it was before is known, and `vmlan set` may have changed it
             elif entry.step != step:
                 (missing if isinstance(step, WriteFile) and step.live else changed).append(step)
             elif isinstance(step, Start) and step.machine:
@@ -146,8 +192,8 @@ class Executor:
 
     def _do(self, group: tuple[Step, ...]) -> None:
         match group[0]:
-            case MakeFolder(path=path):
-                self._effects.make_folder(path)
+            case MakeFolder(path=path, owner=owner):
+                self._effects.make_folder(path, owner)
             case WriteFile(path=path, text=text):
                 self._effects.write_file(path, text)
             case StartKeeper() as step:
@@ -156,6 +202,10 @@ class Executor:
                 self._effects.run(command)
             case Interfaces():
                 self._effects.run(plan_steps.ip_batch(tuple(_interfaces(group))))
+            case Switch() as step:
+                self._effects.run(plan_steps.switch_command(step))
+            case BridgeNic() as step:
+                self._effects.bridge_nic(step)
             case Start() as step:
                 self._effects.start(step)
 
@@ -177,7 +227,7 @@ class Executor:
                     self._do((earlier,))
                     book.done([earlier])
             if any(isinstance(step, StartKeeper) for step in begun) or not self._in_effect():
-                self._effects.empty_folder(self._layout.run)
+                self._forget()
         except (VmlanError, OSError) as residue:
             error.add_note(f"and it could not all be undone: {residue}; `vmlan down` tries again")
 
@@ -187,7 +237,7 @@ class Executor:
         One that cannot be undone does not keep the others from it; the first such error is raised at the end.
         """
         errors: list[Exception] = []
-        for step in _undo_order(steps):
+        for step in _undo_order(steps, keeper_first=not self._layout.on_host):
             try:
                 self._undo(step, fresh=step in fresh and not _was_used(step, steps))
                 with contextlib.suppress(OSError):  # a full disk: undoing twice does no harm
@@ -214,13 +264,33 @@ class Executor:
             case Interfaces():
                 undo = plan_steps.ip_undo(step)
                 self._undo_commands((undo,) if undo else ())
+            case Switch():
+                self._put_back(step)
+            case BridgeNic():
+                self.notes += self._effects.unbridge_nic()
             case Start():
                 self._effects.stop(step)
+
+    def _put_back(self, step: Switch) -> None:
+        """A switch of the host's, as it was before: unless somebody else has set it, or needs it, by now."""
+        if not self._outlives:
+            return
+        now = self._effects.switch(step.name)
+        if now not in {step.value, step.before}:
+            self.notes.append(f"{step.name} is {now} by now: somebody else has set it, and it was left so")
+        elif now != step.value:
+            self.notes.append(f"{step.name} was set to {now} by somebody meanwhile, as it was before")
+        elif self._effects.others_hold(step.name):
+            self.notes.append(f"{step.name} is left at {now}: another lab needs it")
+        else:
+            for name, value in ((step.name, step.before), *step.also):
+                self._undo_commands((plan_steps.Command(("sysctl", "-q", "-w", f"{name}={value}")),))
 
     def _undo_commands(self, commands: Sequence[plan_steps.Command]) -> None:
         """Run undo commands inside the lab. If the lab is gone, or the thing, then so is the effect."""
         for command in commands:
-            if command.space is not Space.HERE and not self._effects.keeper_answers():
+            stays = command.space is Space.HERE or (command.space is Space.HOST and self._outlives)
+            if not stays and not self._effects.keeper_answers():
                 return
             with contextlib.suppress(CommandFailed, KeeperGone):
                 self._effects.run(command)
@@ -232,11 +302,14 @@ def _interfaces(group: tuple[Step, ...]) -> Iterator[Interfaces]:
         yield step
 
 
-def _undo_order(steps: Sequence[Step]) -> list[Step]:
-    """Last first; but programs stop, and the keeper ends, before all else: what lived in it is then gone."""
+def _undo_order(steps: Sequence[Step], *, keeper_first: bool) -> list[Step]:
+    """Last first; but programs stop, and the keeper ends, before all else: what lived in it is then gone.
+
+    On a real host nothing goes with the keeper, which then has its own place in the order.
+    """
 
     def rank(step: Step) -> int:
-        return 0 if isinstance(step, Start) else 1 if isinstance(step, StartKeeper) else 2
+        return 0 if isinstance(step, Start) else 1 if keeper_first and isinstance(step, StartKeeper) else 2
 
     ordered = list(reversed(steps))
     ordered.sort(key=rank)  # a stable sort: within a rank it stays last first

@@ -6,12 +6,13 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from vmlan.errors import Busy, MissingProgram, RequestError
 from vmlan.guest import tiny
-from vmlan.host import firmware, lab_images, paths
+from vmlan.host import firmware, identity, lab_images, nic_change, paths, real_host
 from vmlan.host import keeper as keeper_program
 from vmlan.host.run import PACKAGES, find, need, run
 from vmlan.model import (
@@ -20,9 +21,10 @@ from vmlan.model import (
     Firmware,
     Forward,
     Lab,
+    Place,
     Uplink,
 )
-from vmlan.plan.facts import Facts, TinyFacts, UefiFacts
+from vmlan.plan.facts import Facts, LanFacts, TinyFacts, UefiFacts
 from vmlan.plan.layout import Layout
 from vmlan.plan.topology import knows_vlans, published
 from vmlan.qemu.facts import KvmVerdict
@@ -35,6 +37,33 @@ QEMU = "qemu-system-x86_64"
 def gather(
     lab: Lab, layout: Layout, *, running: bool = False, progress: Callable[[str], None] = lambda _: None
 ) -> Facts:
+    """Everything that planning this lab needs; of a real host too, where the lab is to be in its network.
+
+    What is read on behalf of whoever called sudo, is read as him (`identity`). Raises what `_gather` does.
+    """
+    if lab.host.place is Place.PRIVATE:
+        return _gather(lab, layout, running=running, progress=progress)
+    user = identity.invoker()
+    with identity.acting(user):
+        facts = _gather(lab, layout, running=running, progress=progress)
+    host = real_host.gather(layout, user, running=running)
+    return replace(facts, host=replace(host, lan=_lan(lab, layout)))
+
+
+def _lan(lab: Lab, layout: Layout) -> LanFacts | None:
+    """The NIC that is to be a port: as it is, or, where it is one already, as it was before."""
+    bridges = (net for net in lab.networks if isinstance(net, BridgeNetwork) and net.nic is not None)
+    nic = next((net.nic for net in bridges), None)
+    if nic is None:
+        return None
+    from vmlan.host.lan import client, gather
+
+    known = client.recorded(nic_change.folder(layout)) if identity.is_root() else None
+    snapshot = known.snapshot if known is not None else gather.gather(nic)
+    return LanFacts(snapshot, gather.nic_facts(nic, snapshot))
+
+
+def _gather(lab: Lab, layout: Layout, *, running: bool, progress: Callable[[str], None]) -> Facts:
     """Everything that planning this lab needs. `running`: its own images and ports are in use by itself.
 
     Raises `MissingProgram` with the package's name, `RequestError` for a missing image, `Busy` for an
@@ -70,6 +99,8 @@ def _programs(lab: Lab) -> Iterator[str]:
     bridges = [network for network in lab.networks if isinstance(network, BridgeNetwork)]
     if any(bridge.nat for bridge in bridges):
         yield "nft"
+    if lab.host.place is Place.HOST:
+        yield "setpriv"
     if any(knows_vlans(lab, bridge) for bridge in bridges):
         yield "bridge"
     if any(bridge.dhcp for bridge in bridges) or lab.host.uplink is Uplink.SIMULATED:
@@ -78,7 +109,7 @@ def _programs(lab: Lab) -> Iterator[str]:
         machine.disks or machine.firmware is Firmware.UEFI for machine in lab.machines
     ):
         yield "qemu-img"
-    if published(lab):
+    if published(lab) and lab.host.place is Place.PRIVATE:
         yield "socat"
 
 

@@ -5,7 +5,7 @@ so after a crash at any instant, what was begun is known. A last line cut short 
 a step whose effect never began: it is ignored, and removed when the journal is continued. Any other
 line that cannot be read (another version's, a damaged disk's) makes the story `damaged`.
 
-    {"lab": NAME, "file": PATH}        the first line
+    {"lab": NAME, "file": PATH}        the first line; of host placement with "world": in which network
     {"begin": STEP}   {"done": ID}   {"undone": ID}
 """
 
@@ -24,6 +24,7 @@ from vmlan.plan.steps import Step
 class _Line(msgspec.Struct, omit_defaults=True):
     lab: str | None = None
     file: str | None = None
+    world: str | None = None
     begin: Step | None = None
     done: str | None = None
     undone: str | None = None
@@ -49,17 +50,20 @@ class Story:
     file: str
     entries: tuple[Entry, ...]
     damaged: bool = False  #: some of it cannot be read: what it says may not be all
+    world: str = (
+        ""  #: the real host's network in which it was done (`vmlan.host.world`); empty: the lab's own
+    )
 
 
 class Journal:
     """A journal on disk, open for writing more of it."""
 
-    def __init__(self, path: Path, lab: str, file: Path) -> None:
+    def __init__(self, path: Path, lab: str, file: Path, world: str = "") -> None:
         self.path = path
         new = not path.exists() or not path.stat().st_size
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         if new:
-            self._write([_Line(lab=lab, file=str(file))])
+            self._write([_Line(lab=lab, file=str(file), world=world or None)])
         else:
             self._mend()
 
@@ -98,7 +102,7 @@ def read(path: Path) -> Story | None:
         raw = path.read_bytes()
     except FileNotFoundError:
         return None
-    lab, file, damaged = "", "", False
+    lab, file, world, damaged = "", "", "", False
     entries: dict[str, Entry] = {}
     for line in raw.split(b"\n")[:-1]:
         try:
@@ -107,7 +111,7 @@ def read(path: Path) -> Story | None:
             damaged = True
             continue
         if entry.lab is not None:
-            lab, file = entry.lab, entry.file or ""
+            lab, file, world = entry.lab, entry.file or "", entry.world or ""
         elif entry.begin is not None:
             entries.pop(entry.begin.id, None)
             entries[entry.begin.id] = Entry(entry.begin, done=False)
@@ -115,4 +119,4 @@ def read(path: Path) -> Story | None:
             entries[entry.done] = Entry(entries[entry.done].step, done=True)
         elif entry.undone is not None:
             entries.pop(entry.undone, None)
-    return Story(lab, file, tuple(entries.values()), damaged)
+    return Story(lab, file, tuple(entries.values()), damaged, world)

@@ -175,7 +175,7 @@ class Keeper:
 
 
 def _cause(program: str, error: OSError) -> int | None:
-    """Why it did not start. Where one of PATH's folders is closed to us, execvp(3) says EACCES of any name."""
+    """Why it did not start. Where a folder of PATH is closed to us, execvp(3) says EACCES of any name."""
     if error.errno != errno.EACCES or "/" in program:
         return error.errno
     there = any(os.access(f"{folder}/{program}", os.F_OK) for folder in os.get_exec_path())

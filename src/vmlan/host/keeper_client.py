@@ -36,6 +36,12 @@ class KeeperClient:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._socket.connect(str(path))
+        except PermissionError:
+            self._socket.close()
+            raise HostError(
+                "this lab is in this machine's own network (place: host): only root may ask what runs in it",
+                hint="the same with sudo before it",
+            ) from None
         except OSError as error:
             self._socket.close()
             raise KeeperGone(f"no lab answers at {path}: {error.strerror}") from error
@@ -64,7 +70,7 @@ class KeeperClient:
     def start(self, argv: Sequence[str], name: str, log: Path) -> int:
         """Start a program that stays, under a name, with its words going to `log`; its pid inside."""
         null = os.open(os.devnull, os.O_RDONLY)
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         try:
             return self._start(argv, name, (null, out, out))
         finally:

@@ -5,6 +5,12 @@
     $XDG_STATE_HOME/vmlan/run, images, overlays           `vmlan run`'s files, built images, known overlays
     $XDG_CACHE_HOME/vmlan      (else ~/.cache)            the tiny guest, what QEMU can do: can be deleted
 
+Labs of host placement (`place: host`) are root's, and known to this machine rather than to a user:
+
+    /run/vmlan/ID              sockets and logs
+    /var/lib/vmlan/ID          the journal, which survives a reboot; gone with the lab
+    the disks are in the folder of whoever called sudo, as those of the lab's other placement are
+
 ID is the name of the lab file's folder and a digest of the file's path: two folders of one name are
 two labs, and a lab is found again even when its file has changed or cannot be read.
 """
@@ -18,7 +24,12 @@ import stat
 from pathlib import Path
 
 from vmlan.errors import HostError
+from vmlan.host import identity
+from vmlan.model import Place
 from vmlan.plan.layout import Layout
+
+#: Where the labs of host placement are (hier(7)).
+HOST_RUN, HOST_BOOKS = Path("/run/vmlan"), Path("/var/lib/vmlan")
 
 #: What a runtime folder's path may consist of. It is handed to programs that give other characters a
 #: meaning of their own (ip, socat, QEMU); a folder with others is not used.
@@ -90,9 +101,54 @@ def lab_id(file: Path) -> str:
     return f"{plain}-{digest[:6]}"
 
 
-def layout(file: Path) -> Layout:
-    """Where the lab that this file describes has its files."""
-    return Layout(run=runtime_root() / lab_id(file), state=state_root() / lab_id(file))
+def layout(file: Path, place: Place | None = None) -> Layout:
+    """Where the lab that this file describes has its files.
+
+    `place` None: that of the lab as it is now, which may differ from what its file says.
+    """
+    id_ = lab_id(file)
+    if place is Place.HOST or (place is None and (is_on_host(id_) or _kept_by_its_user(id_))):
+        return host_layout(id_)
+    return Layout(run=runtime_root() / id_, state=state_root() / id_)
+
+
+def host_layout(id_: str) -> Layout:
+    """The same for a lab of host placement."""
+    with identity.acting(identity.invoker()):
+        state = state_root() / id_
+    return Layout(run=HOST_RUN / id_, state=state, book=HOST_BOOKS / id_)
+
+
+def is_on_host(id_: str) -> bool:
+    """Whether there is a lab of host placement of that id, running or left behind."""
+    return (HOST_BOOKS / id_).is_dir() or (HOST_RUN / id_).is_dir()
+
+
+def _kept_by_its_user(id_: str) -> bool:
+    """Whether root acts for a user who has kept disks of that lab, and root has none of his own."""
+    user = identity.invoker()
+    if user is None or (state_root() / id_).exists():
+        return False
+    with identity.acting(user):
+        return (state_root() / id_).exists()
+
+
+def make_host_folders(layout: Layout) -> None:
+    """The folders of all labs of host placement: all may look, root alone may write.
+
+    Raises `HostError` if somebody else may.
+    """
+    assert layout.book is not None
+    for folder in (HOST_RUN, HOST_BOOKS):
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            folder.chmod(0o755)  # whatever the umask is
+    for folder in (HOST_RUN, HOST_BOOKS, layout.run, layout.book):
+        if not folder.exists():
+            continue
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise HostError(f"{folder} is not a folder of root's alone, so a lab in it could not be trusted")
 
 
 def single(name: str) -> Path:
@@ -101,10 +157,16 @@ def single(name: str) -> Path:
 
 
 def all_layouts() -> list[Layout]:
-    """Every lab of this user that is running or has left something to clean up."""
+    """Every lab of this user that is running or has left something to clean up.
+
+    For root these are those of host placement too.
+    """
     root = runtime_root()
-    if not root.is_dir():
-        return []
-    return [
-        Layout(run=path, state=state_root() / path.name) for path in sorted(root.iterdir()) if path.is_dir()
-    ]
+    own = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    found = [Layout(run=path, state=state_root() / path.name) for path in own]
+    return found + ([host_layout(id_) for id_ in host_ids()] if identity.is_root() else [])
+
+
+def host_ids() -> list[str]:
+    """The ids of the labs of host placement, running or left behind."""
+    return sorted({path.name for root in (HOST_BOOKS, HOST_RUN) if root.is_dir() for path in root.iterdir()})

@@ -8,8 +8,6 @@ and must clean up when it is interrupted, has a door of its own (`host.follow`).
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +29,7 @@ PACKAGES: dict[str, str] = {
     "tcpdump": "tcpdump",
     "unshare": "util-linux",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
     "mount": "mount",
     "ping": "iputils-ping",
     "sysctl": "procps",
@@ -64,6 +63,8 @@ class Result:
 
 def find(program: str) -> Path | None:
     """Where a program is, or None; a path is taken as it is."""
+    import shutil
+
     found = shutil.which(program, path=SEARCH_PATH)
     return Path(found) if found else None
 
@@ -90,6 +91,8 @@ def run(
     Raises `MissingProgram`; with `check`, `CommandFailed` on any exit but 0. A program that
     is still running after `timeout` seconds is killed, which counts as signal 9.
     """
+    import subprocess
+
     need(argv[0])
     environment = {**os.environ, **(env or {}), "PATH": SEARCH_PATH}
     try:

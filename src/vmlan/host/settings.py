@@ -12,18 +12,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from vmlan import spelling
 from vmlan.addressing import interface_name
 from vmlan.errors import HostError, RequestError, UnknownName
-from vmlan.host import enter
+from vmlan.host import enter, journal
 from vmlan.host.effects import HostEffects
-from vmlan.model import BridgeNetwork, Lab, Uplink
+from vmlan.model import BridgeNetwork, Lab, Place, Uplink
 from vmlan.plan import bridges, uplinks
 from vmlan.plan import topology as topo
 from vmlan.plan.layout import Layout
-from vmlan.plan.steps import Command
+from vmlan.plan.steps import Command, Switch
 
 #: The table that holds our own FORWARD policy: other tables stay as they are.
 POLICY_TABLE = "vmlan_forward_policy"
@@ -77,9 +80,11 @@ def one(lab: Lab, layout: Layout, name: str) -> Setting:
 
 
 def names(lab: Lab) -> list[str]:
-    """What can be set in this lab."""
-    uplink = ["host.uplink.address"] if lab.host.uplink is not Uplink.NONE else []
+    """What can be set in this lab. Of a real host that is what the lab has made itself."""
     nat = [f"{net.name}.nat" for net in lab.networks if _may_nat(net)]
+    if lab.host.place is Place.HOST:
+        return [*(["host.forwarding"] if lab.host.forwarding else []), *nat]
+    uplink = ["host.uplink.address"] if lab.host.uplink is not Uplink.NONE else []
     return ["host.forwarding", "host.forward-policy", *uplink, *nat]
 
 
@@ -98,6 +103,8 @@ def change(lab: Lab, layout: Layout, name: str, value: str) -> tuple[Setting, tu
     wanted, commands = _commands(name, value, now, world)
     effects = HostEffects(layout)
     try:
+        if layout.on_host and name == "host.forwarding" and commands:
+            _remember(layout, wanted)
         for command in commands:
             effects.run(command)
     finally:
@@ -111,6 +118,21 @@ def change(lab: Lab, layout: Layout, name: str, value: str) -> tuple[Setting, tu
     return after, commands
 
 
+def _remember(layout: Layout, wanted: str) -> None:
+    """A switch of the real host: the journal must know to what the lab has set it, to put it back."""
+    story = journal.read(layout.journal)
+    assert story is not None, "the lab runs"
+    book = journal.Journal(layout.journal, story.lab, Path(story.file), story.world)
+    try:
+        for entry in story.entries:
+            if isinstance(entry.step, Switch):
+                step = msgspec.structs.replace(entry.step, value="1" if wanted == "on" else "0")
+                book.begin([step])
+                book.done([step])
+    finally:
+        book.close()
+
+
 def _must_be_known(name: str, lab: Lab) -> None:
     known = names(lab)
     if name in known:
@@ -120,8 +142,14 @@ def _must_be_known(name: str, lab: Lab) -> None:
         raise RequestError(
             f"network {network} cannot have NAT", hint="kind: bridge with host: (and without uplink:) can"
         )
+    if name == "host.uplink.address" and lab.host.place is Place.HOST:
+        raise RequestError("this host's own address is not the lab's to change")
     if name == "host.uplink.address":
         raise RequestError("the host side has no uplink", hint="host: {uplink: simulated} gives it one")
+    if lab.host.place is Place.HOST and name in {"host.forwarding", "host.forward-policy"}:
+        what = "this host passes packets on as it does without the lab, and others rely on that"
+        hint = "host: {forwarding: true} makes it the lab's affair"
+        raise RequestError(what, hint=hint if name == "host.forwarding" else None)
     near = spelling.nearest(name, known)
     raise UnknownName(
         f"'{name}' is nothing that can be set",
@@ -179,7 +207,7 @@ def _network(name: str, lab: Lab) -> BridgeNetwork:
 
 def _has_nat(net: BridgeNetwork, world: World) -> bool:
     """Whether our table for it has its rule."""
-    table = bridges.nat_step(net, interface_name(net.name)).undo[0].argv[-1]
+    table = bridges.nat_step(net, interface_name(net.name), world.layout).undo[0].argv[-1]
     rules = (row["rule"] for row in world.rules if "rule" in row)
     return any(
         rule["table"] == table and any("masquerade" in expression for expression in rule["expr"])
@@ -200,7 +228,7 @@ def _commands(name: str, value: str, now: str, world: World) -> tuple[str, tuple
     if name in makers:
         wanted, commands = makers[name](value, world)
     else:
-        wanted, commands = _nat(_network(name, world.lab), value)
+        wanted, commands = _nat(_network(name, world.lab), value, world)
     return wanted, () if wanted == now else tuple(commands)
 
 
@@ -215,7 +243,7 @@ def _forwarding(value: str, world: World) -> tuple[str, Iterator[Command]]:
 
     def commands() -> Iterator[Command]:
         switches = ["net.ipv4.ip_forward"]
-        if any(topo.host_address6(net) for net in world.lab.networks):
+        if world.lab.host.place is Place.PRIVATE and any(map(topo.host_address6, world.lab.networks)):
             switches.append("net.ipv6.conf.all.forwarding")
         yield Command(("sysctl", "-q", "-w", *(f"{switch}={int(on)}" for switch in switches)))
 
@@ -269,7 +297,7 @@ def _interface(value: str) -> IPv4Interface:
         raise RequestError(f"'{value}' is not an address", hint="such as 198.51.100.7/24") from None
 
 
-def _nat(net: BridgeNetwork, value: str) -> tuple[str, Iterator[Command]]:
+def _nat(net: BridgeNetwork, value: str, world: World) -> tuple[str, Iterator[Command]]:
     on = _switch(value)
-    step = bridges.nat_step(net, interface_name(net.name))
+    step = bridges.nat_step(net, interface_name(net.name), world.layout)
     return "on" if on else "off", iter((step.command,) if on else step.undo)

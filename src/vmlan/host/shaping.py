@@ -7,15 +7,15 @@ arriving packets have no queue: they are led through an interface of kind `ifb` 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from vmlan.addressing import interface_name
 from vmlan.errors import CommandFailed, HostError
 from vmlan.host import enter
 from vmlan.host.effects import HostEffects
+from vmlan.host.shapes import Shape, read
+from vmlan.plan import marks
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import Command
 
@@ -26,56 +26,10 @@ _LATENCY = "100ms"
 _TICKS, _LEAST_BURST = 100, 3200
 
 
-@dataclass(frozen=True)
-class Shape:
-    """How a cable is slowed down, each way; what is None is not. Bits a second, seconds, per cent."""
-
-    rate: int | None = None
-    delay: float | None = None
-    loss: float | None = None
-
-    @property
-    def words(self) -> str:
-        """As people write it: `10Mbit, 50ms, 1% lost`; empty where nothing is slowed."""
-        parts = []
-        if self.rate is not None:
-            parts.append(rate_words(self.rate))
-        if self.delay is not None:
-            parts.append(f"{self.delay * 1000:g}ms")
-        if self.loss is not None:
-            parts.append(f"{self.loss:g}% lost")
-        return ", ".join(parts)
-
-
-def rate_words(rate: int) -> str:
-    """A rate in the largest unit that gives a short number."""
-    for size, unit in ((10**9, "Gbit"), (10**6, "Mbit"), (10**3, "kbit")):
-        if rate >= size:
-            return f"{rate / size:.4g}{unit}"
-    return f"{rate}bit"
-
-
 def shapes(layout: Layout) -> dict[str, Shape]:
-    """How each interface of the host side is slowed down, as `tc` tells; those that are not are left out."""
-    result = enter.run_on_host_side(layout, ("tc", "-j", "qdisc", "show"))
-    try:
-        rows = json.loads(result.stdout) if result.ok else []
-    except ValueError:
-        rows = []
-    found = {row["dev"]: _shape(row) for row in rows if row.get("root")}
-    return {name: shape for name, shape in found.items() if shape != Shape()}
-
-
-def _shape(row: dict[str, Any]) -> Shape:
-    options = row.get("options", {})
-    if row["kind"] == "tbf":
-        return Shape(rate=8 * int(options["rate"]))
-    if row["kind"] != "netem":
-        return Shape()
-    rate = options.get("rate", {}).get("rate")
-    delay = options.get("delay", {}).get("delay")
-    loss = options.get("loss-random", {}).get("loss")
-    return Shape(8 * int(rate) if rate else None, delay or None, round(100 * loss, 4) if loss else None)
+    """How each interface of the host side is slowed down. Raises `NotRunning`."""
+    with enter.keeper(layout) as keeper:
+        return read(keeper, layout)
 
 
 def merged(now: Shape, wanted: Shape) -> Shape:
@@ -84,14 +38,19 @@ def merged(now: Shape, wanted: Shape) -> Shape:
     return replace(now, **given)
 
 
-def commands(interface: str, shape: Shape, *, led: bool) -> tuple[Command, ...]:
-    """What slows an interface down, both ways. `led`: its arriving packets have been led through one."""
+def commands(interface: str, shape: Shape, *, led: bool, layout: Layout | None = None) -> tuple[Command, ...]:
+    """What slows an interface down, both ways. `led`: its arriving packets have been led through one.
+
+    `layout`: whose interface it is, which matters on a real host, where what is made is marked.
+    """
     queue = " ".join(_queue(shape))
     back = _back(interface)
     there = Command(("tc", "-batch", "-"), f"qdisc replace dev {interface} root {queue}\n")
     if led:
         return (there, Command(("tc", "-batch", "-"), f"qdisc replace dev {back} root {queue}\n"))
-    made = (f"link add name {back} type ifb", f"link set dev {back} up")
+    add = "link add name {} type ifb"
+    made = marks.making(layout, back, add) if layout is not None else (add.format(back),)
+    made = (*made, f"link set dev {back} up")
     lines = (
         f"qdisc replace dev {back} root {queue}",
         f"qdisc add dev {interface} handle ffff: ingress",
@@ -105,8 +64,11 @@ def commands(interface: str, shape: Shape, *, led: bool) -> tuple[Command, ...]:
     )
 
 
-def clearing(interface: str, *, shaped: bool, led: bool) -> tuple[Command, ...]:
+def clearing(interface: str, *, shaped: bool, led: bool, layout: Layout | None = None) -> tuple[Command, ...]:
     """What takes it all away again."""
+    back = _back(interface)
+    if layout is not None and layout.on_host:
+        back = marks.altname(layout, back)
 
     def lines() -> Iterator[str]:
         if shaped:
@@ -115,7 +77,7 @@ def clearing(interface: str, *, shaped: bool, led: bool) -> tuple[Command, ...]:
             yield f"qdisc del dev {interface} ingress"
 
     text = "".join(f"{line}\n" for line in lines())
-    away = (Command(("ip", "link", "del", "dev", _back(interface))),) if led else ()
+    away = (Command(("ip", "link", "del", "dev", back)),) if led else ()
     return (*((Command(("tc", "-batch", "-"), text),) if text else ()), *away)
 
 
@@ -152,7 +114,9 @@ def apply(layout: Layout, interface: str, shape: Shape | None) -> tuple[Command,
     """
     shaped, led = interface in shapes(layout), is_led(layout, interface)
     wanted = (
-        clearing(interface, shaped=shaped, led=led) if shape is None else commands(interface, shape, led=led)
+        clearing(interface, shaped=shaped, led=led, layout=layout)
+        if shape is None
+        else commands(interface, shape, led=led, layout=layout)
     )
     effects = HostEffects(layout)
     try:

@@ -15,7 +15,7 @@ from vmlan.labfile.located import Problems, position
 from vmlan.labfile.reader import read
 from vmlan.model import Lab
 
-__all__ = ["load", "loads"]
+__all__ = ["load", "loads", "parse_file", "read_file"]
 
 #: Characters; many times what a lab of hundreds of machines needs, and still read within seconds.
 MAX_SIZE = 1_000_000
@@ -27,15 +27,24 @@ def load(path: Path | str) -> Lab:
     Raises `LabFileError` for what the file says, `RequestError` when it cannot be read.
     """
     path = Path(path)
+    return parse_file(read_file(path), path)
+
+
+def read_file(path: Path) -> bytes:
+    """What is in a file. Raises `RequestError` when it cannot be read."""
     try:
         with path.open("rb") as file:
             # A character is at most four bytes; no more is read of a file that is too large anyway.
-            data = file.read(4 * MAX_SIZE + 1)
+            return file.read(4 * MAX_SIZE + 1)
     except FileNotFoundError:
         raise RequestError(f"there is no file '{path}'", hint="vmlan init writes one to start from") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise RequestError(f"cannot read '{path}': {reason}") from None
+
+
+def parse_file(data: bytes, path: Path) -> Lab:
+    """The lab that a file with this in it describes. Raises `LabFileError`."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

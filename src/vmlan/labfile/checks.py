@@ -138,7 +138,7 @@ def _host_in(network: Network, vlan: int | None, key: str) -> IPv4Interface | IP
     if (vlan or ORDINARY_VLAN) != (network.vlan or ORDINARY_VLAN):
         return None
     if network.uplink:
-        return OUTSIDE_HOST if key == "address" else None
+        return OUTSIDE_HOST if key == "address" and network.nic is None else None
     return network.host if key == "address" else network.host6
 
 

@@ -40,6 +40,13 @@ class PlacedNetwork(Placed[Network]):
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedCheck(Placed[Check]):
+    """A check, and the links that it names: under which key, which link, and where."""
+
+    links: tuple[tuple[str, str, Mark], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A file that has been read: `lab` is good only if no problem was noted.
 
@@ -52,4 +59,4 @@ class Draft:
     network_names: Mapping[str, Mark]
     machines: tuple[PlacedMachine, ...]
     networks: tuple[PlacedNetwork, ...]
-    checks: tuple[Placed[Check], ...]
+    checks: tuple[PlacedCheck, ...]

@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
-from vmlan.labfile.describe import CIDR, CIDR6, FORWARD, key
+from vmlan.labfile.describe import CIDR, CIDR6, FORWARD, QUOTED, key
 
 _FORWARD_TAKES = 'HOSTPORT:GUESTPORT, such as "8080:80"'
 
@@ -77,6 +77,26 @@ class Bridge(Struct, tag="bridge", tag_field="kind", forbid_unknown_fields=True)
     ) = UNSET
 
 
+class Macvtap(Struct, tag="macvtap", tag_field="kind", forbid_unknown_fields=True):
+    """Guests on the network of a real NIC, which stays as it is (`place: host`).
+
+    Guests reach each other and the outside; the host and these guests do not reach each other.
+    """
+
+    parent: (
+        Annotated[
+            str,
+            key(
+                "The NIC whose network it is; that of the host side's `uplink` when left out.",
+                "a NIC's name, such as eth0",
+                "eth0",
+                number=QUOTED,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
 _Forwards: TypeAlias = Annotated[
     list[
         Annotated[
@@ -121,6 +141,7 @@ class Nowhere(Struct, tag="none", tag_field="kind", forbid_unknown_fields=True):
 NETWORKS: dict[str, type[Struct]] = {
     "tap": Tap,
     "bridge": Bridge,
+    "macvtap": Macvtap,
     "user": User,
     "socket": Socket,
     "hub": Hub,

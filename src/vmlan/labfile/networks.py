@@ -15,6 +15,7 @@ from vmlan.model import (
     BridgeNetwork,
     Forward,
     HubNetwork,
+    MacvtapNetwork,
     Network,
     NoNetwork,
     SocketNetwork,
@@ -78,6 +79,8 @@ def _network(name: str, kind: str, section: Section, lab: str, forwards: tuple[F
         )
         _check_bridge(bridge, section)
         return bridge
+    if kind == "macvtap":
+        return MacvtapNetwork(name, section.parsed("parent", values.interface_name) or "")
     if kind == "user":
         return UserNetwork(name, forwards)
     if kind == "hub":

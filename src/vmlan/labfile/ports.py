@@ -5,12 +5,13 @@ from __future__ import annotations
 from vmlan.labfile.draft import Draft, Placed
 from vmlan.labfile.located import Mark, Problems
 from vmlan.labfile.words import quote
-from vmlan.model import BridgeNetwork, Network, Uplink
+from vmlan.model import BridgeNetwork, MacvtapNetwork, Network, Place, Uplink
 
 
 def check(draft: Draft, problems: Problems) -> None:
     """Note what is wrong with bridges' uplinks and ports' VLANs."""
     _uplinks(draft, problems)
+    _macvtaps(draft, problems)
     _vlans(draft, problems)
 
 
@@ -30,7 +31,13 @@ def _uplinks(draft: Draft, problems: Problems) -> None:
         first = name, at
         if draft.lab.host.uplink is Uplink.NONE:
             what = f"the host side has no NIC that could be a port of {name}"
-            problems.add(at, what, "add host: {uplink: simulated}")
+            real = draft.lab.host.place is Place.HOST
+            hint = (
+                "add uplink: with a NIC's name, such as eth0, to host:"
+                if real
+                else "add host: {uplink: simulated}"
+            )
+            problems.add(at, what, hint)
         elif draft.lab.host.uplink is Uplink.INTERNET:
             what = (
                 f"no NIC can be a port of {name}: uplink: internet is the real network through ordinary "
@@ -39,6 +46,27 @@ def _uplinks(draft: Draft, problems: Problems) -> None:
             problems.add(
                 at, what, "write host: {uplink: simulated}; or here host: 10.1.1.1/24 with nat: true"
             )
+
+
+def _macvtaps(draft: Draft, problems: Problems) -> None:
+    """A macvtap has a device file that only root can open; and it is on some NIC, which is no port."""
+    ports = {
+        each.value.nic: each.value.name for each in draft.networks if isinstance(each.value, BridgeNetwork)
+    }
+    for network in draft.networks:
+        if not isinstance(network.value, MacvtapNetwork):
+            continue
+        at, name = network.where("kind"), quote(network.value.name)
+        if draft.lab.host.place is not Place.HOST:
+            what = f"{name} is of kind macvtap, whose device files only root can open"
+            problems.add(at, what, "add host: {place: host}; or kind: bridge with uplink: true")
+        elif not network.value.parent and "parent" not in network.keys:
+            what = f"nothing says on which NIC {name} is"
+            problems.add(at, what, "add parent: eth0, or uplink: eth0 to host:")
+        elif network.value.parent and network.value.parent in ports:
+            bridge = quote(ports[network.value.parent])
+            what = f"{name} is on {network.value.parent}, a port of {bridge}, and ports cannot have macvtaps"
+            problems.add(at, what, f"put its machines on {bridge}")
 
 
 def _vlans(draft: Draft, problems: Problems) -> None:

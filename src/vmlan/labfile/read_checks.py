@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from vmlan.labfile import shapes, values
-from vmlan.labfile.draft import Draft, Placed
-from vmlan.labfile.located import Located, Problems
+from vmlan.labfile import check_links, shapes, values
+from vmlan.labfile.draft import Draft, Placed, PlacedCheck
+from vmlan.labfile.located import Located, Mark, Problems
 from vmlan.labfile.section import Section, described
-from vmlan.labfile.words import listed, quote, unknown
+from vmlan.labfile.words import listed, quote, suggestion, unknown
 from vmlan.model import (
     HOST_SIDE,
     ArpCheck,
@@ -24,35 +24,35 @@ from vmlan.model import (
     TapNetwork,
     TcpCheck,
 )
+from vmlan.reasons import SHORT, Reason
+
+_SEEN = ("seen-on", "not-seen-on")
 
 #: The keys that say which kind of check it is, and the other keys that go with each.
 KINDS: dict[str, tuple[str, ...]] = {
-    "ping": ("from", "expect", "via", "within"),
-    "tcp": ("from", "expect", "via", "within"),
-    "arp": ("from", "expect", "via", "within", "is"),
-    "dhcp": ("from", "expect", "within", "is"),
+    "ping": ("from", "expect", "via", "within", *_SEEN, "reason"),
+    "tcp": ("from", "expect", "via", "within", *_SEEN, "reason"),
+    "arp": ("from", "expect", "via", "within", "is", *_SEEN),
+    "dhcp": ("from", "expect", "within", "is", *_SEEN),
     "dns": ("from", "expect", "via", "within", "is"),
     "screen": ("on", "within"),
 }
 
-_LATER = {
-    **{key: f"'{key}' is not in this version; leave it out" for key in ("seen-on", "not-seen-on", "reason")},
-    "port": "the port goes with the machine; write tcp: vm2:80",
-}
+_ELSEWHERE = {"port": "the port goes with the machine; write tcp: vm2:80"}
 
 _NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}\.?)*")
 
 
-def read_check(node: Located, problems: Problems) -> Placed[Check] | None:
+def read_check(node: Located, problems: Problems) -> PlacedCheck | None:
     """One check, or None (with a problem noted) when it cannot be told what it is."""
     if node.entries is None:
         problems.add(node.at, f"a check cannot be {described(node)}", "write {ping: vm2, from: vm1}")
         return None
     section = Section(node, shapes.Check, problems)
-    section.only(known=_LATER)
+    section.only(known=_ELSEWHERE)
     kind = _kind(section)
     if kind is None:
-        if not any(key in node.entries for key in _LATER):
+        if not any(key in node.entries for key in _ELSEWHERE):
             problems.add(
                 node.at, "the check does not say whom to ping", "add ping: with a machine or an address"
             )
@@ -61,8 +61,14 @@ def read_check(node: Located, problems: Problems) -> Placed[Check] | None:
     for key in other:
         what = f"{quote(key)} does not go with {kind}:"
         problems.add(section.marks[key], what, "write two checks, or leave it out")
-    check = _screen(section) if kind == "screen" else _reach(kind, section)
-    return None if check is None else Placed(check, node.at, section.marks)
+    links = [
+        (key, name, at)
+        for key in _SEEN
+        if key in KINDS[kind]
+        for name, at in section.each(key, str, alone=True)
+    ]
+    check = _screen(section) if kind == "screen" else _reach(kind, section, links)
+    return None if check is None else PlacedCheck(check, node.at, section.marks, tuple(links))
 
 
 _ALL_KEYS = frozenset(key for keys in KINDS.values() for key in keys)
@@ -95,7 +101,7 @@ def _words(text: str) -> str:
     return values.line(text)
 
 
-def _reach(kind: str, section: Section) -> Check | None:
+def _reach(kind: str, section: Section, links: Sequence[tuple[str, str, Mark]]) -> Check | None:
     """A check of who reaches whom; None where its two ends cannot be told."""
     parsers: dict[str, Callable[[Any], Any]] = {"tcp": _socket, "arp": _station, "dns": _name}
     # A port of its own has been refused already, with what the machine's key would have to be.
@@ -114,6 +120,14 @@ def _reach(kind: str, section: Section) -> Check | None:
         if section.has("is") and not common["reachable"]:
             what = "'is' does not go with expect: unreachable"
             section.problems.add(section.marks["is"], what, "what must not answer has no answer")
+    if "seen-on" in KINDS[kind]:
+        on = {key: tuple(dict.fromkeys(name for each, name, _ in links if each == key)) for key in _SEEN}
+        common |= {"seen_on": on["seen-on"], "not_seen_on": on["not-seen-on"]}
+    if "reason" in KINDS[kind]:
+        common["reason"] = section.parsed("reason", _reason)
+        if common["reason"] is not None and common["reachable"]:
+            what = "'reason' goes with expect: unreachable"
+            section.problems.add(section.marks["reason"], what, "add that, or leave it out")
     if target is None or (source is None and section.has("from")):
         return None
     source = source or HOST_SIDE
@@ -145,6 +159,18 @@ def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise values.Wrong(f"{quote(text)} is not a name", "write one such as vm2.shop.internal")
     return text
+
+
+_REASONS = {each.value: each for each in Reason} | SHORT
+
+
+def _reason(text: str) -> Reason:
+    if text not in _REASONS:
+        raise values.Wrong(f"unknown reason {quote(text)}", suggestion(text, shapes.REASONS))
+    if _REASONS[text] is Reason.DELIVERED:
+        what = "'delivered' is no reason for being unreachable"
+        raise values.Wrong(what, "leave it out, and write expect: reachable")
+    return _REASONS[text]
 
 
 def _answer(kind: str, target: Any) -> Callable[[str], str]:
@@ -179,6 +205,7 @@ def look(draft: Draft, problems: Problems) -> None:
                 problems.add(placed.where("on"), *problem)
             continue
         _names(placed, placed.value, draft, problems)
+        check_links.look(placed, draft, problems)
         if isinstance(placed.value, DhcpCheck):
             _dhcp(placed, placed.value, draft, problems)
         else:

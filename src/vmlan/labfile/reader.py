@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from vmlan.labfile import machines, networks, shapes, values
-from vmlan.labfile.draft import Draft
+from vmlan.labfile.draft import Draft, PlacedNetwork
 from vmlan.labfile.located import Entry, Located, Problems
 from vmlan.labfile.read_checks import read_check
 from vmlan.labfile.section import Section
 from vmlan.labfile.words import nearest, quote
-from vmlan.model import HostSide, Lab, Uplink
+from vmlan.model import BridgeNetwork, HostNic, HostSide, Lab, MacvtapNetwork, Network, Place, Uplink
 
 #: Top-level keys that begin so are the user's own: a place for anchors.
 OWN_KEYS = "x-"
@@ -42,7 +43,8 @@ def read(root: Located, folder: Path, problems: Problems) -> Draft | None:
     checks = tuple(
         check for node in top.items("checks", may_be_empty=True) if (check := read_check(node, problems))
     )
-    placed_networks = tuple(network for network in read_networks if network is not None)
+    host = _host(top)
+    placed_networks = tuple(_on_its_nic(network, host) for network in read_networks if network is not None)
     placed_machines = tuple(machine for machine in read_machines if machine is not None)
     return Draft(
         lab=Lab(
@@ -51,7 +53,7 @@ def read(root: Located, folder: Path, problems: Problems) -> Draft | None:
             qemu=top.parsed("qemu", values.program(folder)),
             machines=tuple(machine.value for machine in placed_machines),
             networks=tuple(network.value for network in placed_networks),
-            host=_host(top),
+            host=host,
             checks=tuple(check.value for check in checks),
         ),
         machine_names={name: entry.at for name, entry in machine_entries.items()},
@@ -96,28 +98,47 @@ def _host(top: Section) -> HostSide:
         return HostSide()
     section = Section(node, shapes.Host, top.problems)
     section.only()
-    _place(section)
+    place = Place(section.get("place") or "private")
     return HostSide(
+        place=place,
         forwarding=section.get("forwarding") or False,
-        uplink=_uplink(section) or Uplink.NONE,
+        uplink=_uplink(section, place) or Uplink.NONE,
     )
 
 
-def _place(section: Section) -> None:
-    node = section.node("place")
-    if node is not None and node.value == "host":
-        section.problems.add(node.at, "place: host is not in this version", "leave it out, or write private")
-    else:
-        section.get("place")
-
-
-def _uplink(section: Section) -> Uplink | None:
-    node = section.node("uplink")
-    if node is None:
+def _uplink(section: Section, place: Place) -> Uplink | HostNic | None:
+    """The way out: one of ours for a host side of our own, a NIC for the real host's."""
+    text = section.get("uplink")
+    if text is None:
         return None
-    kinds = [uplink.value for uplink in Uplink]
-    if not isinstance(node.value, str) or node.value in kinds or nearest(node.value, kinds):
-        return section.parsed("uplink", Uplink)
-    what = f"{quote(node.value)}: a NIC as uplink needs place: host, which is not in this version"
-    section.problems.add(node.at, what, f"one of {', '.join(kinds)}")
-    return None
+    at, kinds = section.marks["uplink"], [uplink.value for uplink in Uplink]
+    if text == Uplink.NONE.value:
+        return Uplink.NONE
+    if place is Place.PRIVATE:
+        if text in kinds:
+            return Uplink(text)
+        if near := nearest(text, kinds):
+            section.problems.add(at, f"unknown uplink {quote(text)}", f"did you mean {quote(near)}?")
+        else:
+            what = f"{quote(text)}: a NIC as uplink needs place: host"
+            section.problems.add(at, what, f"add it, or write one of {', '.join(kinds)}")
+        return None
+    if text in kinds:
+        what = (
+            f"uplink: {text} is for a host side of the lab's own, and place: host is this machine's network"
+        )
+        section.problems.add(at, what, "name one of its NICs, such as eth0; or leave place out")
+        return None
+    return section.parsed("uplink", lambda name: HostNic(values.interface_name(name)))
+
+
+def _on_its_nic(network: PlacedNetwork, host: HostSide) -> PlacedNetwork:
+    """A network that is on the host side's NIC, with that NIC's name in it."""
+    if not isinstance(host.uplink, HostNic):
+        return network
+    value: Network = network.value
+    if isinstance(value, BridgeNetwork) and value.uplink:
+        value = replace(value, nic=host.uplink.name)
+    elif isinstance(value, MacvtapNetwork) and not value.parent:
+        value = replace(value, parent=host.uplink.name)
+    return replace(network, value=value)

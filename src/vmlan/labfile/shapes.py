@@ -6,23 +6,32 @@ Defaults stand here for the schema; the values themselves are `model`'s.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType, field
 
 from vmlan.labfile.describe import DURATION, LAB_NAME, QUOTED, Name, key
 from vmlan.labfile.machine_shapes import Disk, Machine, Nic
-from vmlan.labfile.network_shapes import NETWORKS, Bridge, Hub, Nowhere, Socket, Tap, User
+from vmlan.labfile.network_shapes import NETWORKS, Bridge, Hub, Macvtap, Nowhere, Socket, Tap, User
+from vmlan.reasons import SHORT, Reason
 
 __all__ = ["NETWORKS", "Check", "Disk", "Host", "LabFile", "Machine", "Nic"]
+
+#: What `reason` takes. That a packet was delivered is no reason for a check to be unreachable.
+REASONS = [each.value for each in Reason if each is not Reason.DELIVERED] + list(SHORT)
+
+_Link: TypeAlias = Annotated[str, key("", "a link, such as uplink or vm1:0", number=QUOTED)]
 
 
 class Host(Struct, forbid_unknown_fields=True):
     """The lab's host side: what guests see as "the host"."""
 
     place: Annotated[
-        Literal["private"],
-        key("Where the host side is. private: a network namespace of its own, no root needed."),
+        Literal["private", "host"],
+        key(
+            "Where the host side is. private: a network namespace of its own, no root needed. host: this "
+            "machine's own network, which takes root (sudo vmlan up)."
+        ),
     ] = "private"
     forwarding: Annotated[
         bool,
@@ -32,10 +41,15 @@ class Host(Struct, forbid_unknown_fields=True):
         ),
     ] = False
     uplink: Annotated[
-        Literal["none", "internet", "simulated"],
+        Literal["none", "internet", "simulated"] | str,
         key(
             "The host side's way out. internet: the real network, through user-mode sockets. "
-            "simulated: an outside of documentation addresses (198.51.100.0/24, 203.0.113.0/24)."
+            "simulated: an outside of documentation addresses (198.51.100.0/24, 203.0.113.0/24). With "
+            "`place: host`: a NIC of this machine, such as eth0.",
+            "none, internet or simulated; with place: host, a NIC such as eth0",
+            "internet",
+            "eth0",
+            number=QUOTED,
         ),
     ] = "none"
 
@@ -147,6 +161,44 @@ class Check(Struct, forbid_unknown_fields=True):
         ]
         | UnsetType
     ) = UNSET
+    seen_on: (
+        Annotated[
+            list[_Link] | _Link,
+            key(
+                "Links on which what the check sends must be seen, by the names that vmlan capture knows.",
+                "a network, a machine, one of its NICs (vm1:0), uplink or outside; or a list of them",
+                "uplink",
+                ["wire", "uplink"],
+                number=QUOTED,
+            ),
+        ]
+        | UnsetType
+    ) = field(default=UNSET, name="seen-on")
+    not_seen_on: (
+        Annotated[
+            list[_Link] | _Link,
+            key(
+                "Links on which nothing of what the check sends may be seen.",
+                "a network, a machine, one of its NICs (vm1:0), uplink or outside; or a list of them",
+                "uplink",
+                ["vm3"],
+                number=QUOTED,
+            ),
+        ]
+        | UnsetType
+    ) = field(default=UNSET, name="not-seen-on")
+    reason: (
+        Annotated[
+            str,
+            key(
+                "Why nobody may answer, as vmlan trace finds it; with ping or tcp, and expect: unreachable.",
+                "a reason, such as no-route-in-guest",
+                "no-nat",
+                enum=REASONS,
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     screen: (
         Annotated[
             str,
@@ -210,7 +262,7 @@ class LabFile(Struct, forbid_unknown_fields=True):
     ) = UNSET
     host: Annotated[Host | None, key("The lab's host side.", "keys such as {uplink: internet}")] = None
     networks: Annotated[
-        dict[Name, Tap | Bridge | User | Socket | Hub | Nowhere] | None,
+        dict[Name, Tap | Bridge | Macvtap | User | Socket | Hub | Nowhere] | None,
         key("The networks by name.", "networks by name, such as {wire: {kind: tap}}"),
     ] = None
     checks: Annotated[

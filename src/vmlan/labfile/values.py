@@ -8,6 +8,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv6Address
 from pathlib import Path
 from typing import Literal
 
+from vmlan.addressing import INTERFACE_NAME_MAX
 from vmlan.catalogue import CATALOGUE
 from vmlan.labfile.words import nearest, plain, quote
 from vmlan.model import Forward, Medium, Named
@@ -18,6 +19,7 @@ UNITS = {"B": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _SIZE = re.compile(r"(\d{1,20}(?:\.\d{1,6})?)\s?(?:([KMGT])(?:i?B)?|(B))?", re.IGNORECASE | re.ASCII)
 _MAC = re.compile(r"([0-9a-f]{2})(?:([:-])[0-9a-f]{2})(?:\2[0-9a-f]{2}){4}", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.~@+-]*")
 _LAB_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _FORWARD = re.compile(
@@ -239,6 +241,15 @@ def name(what: str, reserved: frozenset[str]) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def interface_name(text: str) -> str:
+    """The name of a network interface of this machine; what Linux allows (dev_valid_name), on one line."""
+    if len(text.encode()) > INTERFACE_NAME_MAX or text in {".", "..", "lo"} or not _INTERFACE.fullmatch(text):
+        raise Wrong(
+            f"{quote(text)} cannot be the name of a NIC", "`ip link` shows what there is, such as eth0"
+        )
+    return text
 
 
 def lab_name(text: str) -> str:

@@ -31,6 +31,7 @@ from vmlan.model import (
     HubNetwork,
     Lab,
     Machine,
+    MacvtapNetwork,
     Medium,
     Named,
     Network,
@@ -222,6 +223,8 @@ def _network(network: Network) -> dict[str, _Value]:
     if isinstance(network, BridgeNetwork):
         keys |= {key: True for key in ("dhcp", "nat", "uplink") if getattr(network, key)}
         keys |= {} if network.vlan is None else {"vlan": network.vlan}
+    if isinstance(network, MacvtapNetwork):
+        keys["parent"] = network.parent
     if isinstance(network, UserNetwork | HubNetwork) and network.forward:
         keys["forward"] = [_forward(forward) for forward in network.forward]
     return keys
@@ -263,6 +266,11 @@ def _check(check: Check) -> dict[str, _Value]:
         keys["from"] = check.source
     if not check.reachable:
         keys["expect"] = "unreachable"
+    for key in ("seen-on", "not-seen-on"):
+        if links := getattr(check, key.replace("-", "_"), ()):
+            keys[key] = links[0] if len(links) == 1 else list(links)
+    if (reason := getattr(check, "reason", None)) is not None:
+        keys["reason"] = reason.value
     if (answer := getattr(check, "answer", None)) is not None:
         keys["is"] = answer
     if (via := getattr(check, "via", None)) is not None:

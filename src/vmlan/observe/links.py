@@ -7,11 +7,11 @@ the backend of one NIC inside QEMU.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vmlan import addressing
 from vmlan.errors import RequestError, UnknownName
-from vmlan.model import HOST_SIDE, BridgeNetwork, Lab, NoNetwork, TapNetwork, Uplink
+from vmlan.model import HOST_SIDE, BridgeNetwork, Lab, MacvtapNetwork, NoNetwork, TapNetwork, Uplink
 from vmlan.plan import topology as topo
 from vmlan.plan.steps import Space
 from vmlan.plan.topology import Link, Topology
@@ -49,6 +49,8 @@ def all_links(lab: Lab, links: Topology) -> tuple[Tapped, ...]:
             names = frozenset({network.name, interface})
             found.append(Tapped(network.name, about, Space.HOST, interface, HOST_SIDE, "", names))
             found += [_port(link) for link in nics]
+        elif isinstance(network, MacvtapNetwork):
+            found += [_macvtap(link) for link in nics]
         elif not isinstance(network, NoNetwork):  # that one leads nowhere: no frame ever passes
             found += [_inside(link) for link in nics]
     return (*found, *_ways_out(lab))
@@ -73,6 +75,13 @@ def _port(link: Link) -> Tapped:
     return Tapped(name, about, Space.HOST, link.interface, HOST_SIDE, link.machine, aliases)
 
 
+def _macvtap(link: Link) -> Tapped:
+    port = _port(link)
+    assert isinstance(link.network, MacvtapNetwork)
+    about = f"{link.machine}'s NIC {link.index} on {link.network.name}, a macvtap of {link.network.parent}"
+    return replace(port, about=about, near=OUTSIDE)
+
+
 def _inside(link: Link) -> Tapped:
     name = f"{link.machine}:{link.index}"
     about = f"{link.machine}'s NIC {link.index} on {link.network.name} ({link.network.kind}), inside QEMU"
@@ -83,10 +92,11 @@ def _inside(link: Link) -> Tapped:
 
 
 def _ways_out(lab: Lab) -> Iterator[Tapped]:
-    if lab.host.uplink is Uplink.NONE:
+    nic = topo.uplink_nic(lab)
+    if nic is None:
         return
     about = "the host side's way out"
-    yield Tapped(UPLINK, about, Space.HOST, topo.UPLINK, HOST_SIDE, OUTSIDE, frozenset({UPLINK, topo.UPLINK}))
+    yield Tapped(UPLINK, about, Space.HOST, nic, HOST_SIDE, OUTSIDE, frozenset({UPLINK, nic}))
     if lab.host.uplink is Uplink.SIMULATED:
         names = frozenset({OUTSIDE, topo.OUTSIDE_NIC})
         about = "the outside's end of the way out"

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from vmlan import addressing
 from vmlan.errors import HostError
 from vmlan.model import ORDINARY_VLAN, BridgeNetwork, Lab, Network
-from vmlan.plan import services
+from vmlan.plan import lan, lan_facts, marks, services
 from vmlan.plan import topology as topo
 from vmlan.plan.facts import Facts
-from vmlan.plan.steps import Command, Interfaces, Run, Step
+from vmlan.plan.layout import Layout
+from vmlan.plan.steps import BridgeNic, Command, Interfaces, Run, Step
 from vmlan.plan.topology import Link, Topology
 
 
@@ -23,32 +24,33 @@ def bridge(lab: Lab, net: BridgeNetwork, links: Topology, facts: Facts) -> Itera
             hint="it takes a kernel with CONFIG_BRIDGE_VLAN_FILTERING (a part of its module bridge); or give"
             " each VLAN a bridge of its own",
         )
-    if net.uplink:
+    if net.uplink and net.nic is None:
         yield from _uplinked(lab, net, name, vlans=vlans)
-    else:
-        yield _alone(lab, net, name, vlans=vlans)
+    elif not net.uplink:
+        yield _alone(lab, net, name, facts.layout, vlans=vlans)
     for link in links.on(net.name):
-        yield _port(link, name)
+        yield _port(link, name, facts)
     if vlans:
         yield from _own_vlan(net, name)
         for link in links.on(net.name):
             yield from _vlans(link)
     if net.nat:
-        yield nat_step(net, name)
+        yield nat_step(net, name, facts.layout)
     if net.dhcp:
-        yield services.dhcp(lab, net, links, facts.layout)
+        yield services.dhcp(lab, net, links, facts)
 
 
 def _type(*, vlans: bool) -> str:
     return "type bridge vlan_filtering 1" if vlans else "type bridge"
 
 
-def _alone(lab: Lab, net: BridgeNetwork, name: str, *, vlans: bool) -> Step:
+def _alone(lab: Lab, net: BridgeNetwork, name: str, layout: Layout, *, vlans: bool) -> Step:
     mac = addressing.mac_address(lab.name, net.name, -1)
-    lines = [f"link add name {name} address {mac} {_type(vlans=vlans)}", *own_addresses(net, name)]
-    lines.append(f"link set dev {name} up")
+    add = f"link add name {{}} address {mac} {_type(vlans=vlans)}"
+    lines = (*marks.making(layout, name, add), *own_addresses(net, name), f"link set dev {name} up")
     reason = f"{net.name}: a bridge, which is a switch" + (", here with VLANs" if vlans else "")
-    return Interfaces(f"network {net.name}", reason, tuple(lines), (f"link del dev {name}",))
+    undo, made = marks.removing(layout, name), marks.makes(layout, name)
+    return Interfaces(f"network {net.name}", reason, lines, undo, makes=made)
 
 
 def own_addresses(net: Network, name: str) -> Iterator[str]:
@@ -106,16 +108,54 @@ def _uplinked(lab: Lab, net: BridgeNetwork, name: str, *, vlans: bool) -> Iterat
     )
 
 
-def _port(link: Link, bridge: str) -> Step:
+def with_real_nic(lab: Lab, facts: Facts) -> Iterator[Step]:
+    """The real host's NIC as a port: `plan.lan` says what changes, `host.lan` does it under guard.
+
+    It comes before whatever else changes in the host's network: what is proved and put back is that alone.
+    """
+    for net in lab.networks:
+        if isinstance(net, BridgeNetwork) and net.nic is not None:
+            yield _with_real_nic(lab, net, net.nic, facts)
+
+
+def _with_real_nic(lab: Lab, net: BridgeNetwork, nic: str, facts: Facts) -> Step:
+    found = facts.host.lan if facts.host is not None else None
+    assert found is not None, "facts: the NIC's were not gathered"
+    bridge = addressing.interface_name(net.name)
+    if refused := lan_facts.refusals(found.snapshot, nic, found.nic, bridge):
+        rest = "".join(f"\n    and {other.what}" for other in refused[1:])
+        what = f"{nic} cannot become a port of {net.name}: {refused[0].what}{rest}"
+        raise HostError(what, hint=refused[0].hint)
+    mark = marks.altname(facts.layout, bridge)
+    parts = lan.bridged(found.snapshot, nic, bridge, lab.name, mark)
+    return BridgeNic(
+        f"network {net.name}",
+        f"{net.name}: a bridge, which is a switch; {nic} is a port of it, and the bridge this host's station",
+        nic,
+        bridge,
+        lab.name,
+        tuple(part for part in parts if isinstance(part, Interfaces | Run)),
+    )
+
+
+def tap(facts: Facts) -> str:
+    """The line that makes a tap; on a real host QEMU, which opens it, is not root (ip-tuntap(8), user)."""
+    user = facts.host.user if facts.host is not None else None
+    return "tuntap add dev {} mode tap" + (f" user {user.uid} group {user.gid}" if user else "")
+
+
+def _port(link: Link, bridge: str, facts: Facts) -> Step:
+    assert link.interface is not None
     return Interfaces(
         f"port {link.machine}.{link.index}",
         f"{link.machine}'s NIC {link.index}: a tap, and a port of {link.network.name}, so without an address",
         (
-            f"tuntap add dev {link.interface} mode tap",
+            *marks.making(facts.layout, link.interface, tap(facts)),
             f"link set dev {link.interface} addrgenmode none master {bridge}",
             f"link set dev {link.interface} up",
         ),
-        (f"link del dev {link.interface}",),
+        marks.removing(facts.layout, link.interface),
+        makes=marks.makes(facts.layout, link.interface),
     )
 
 
@@ -153,10 +193,10 @@ def _vlans(link: Link) -> Iterator[Step]:
     )
 
 
-def nat_step(net: BridgeNetwork, bridge: str) -> Run:
+def nat_step(net: BridgeNetwork, bridge: str, layout: Layout) -> Run:
     """What gives a network NAT, and what takes it away (`vmlan set` does both while the lab runs)."""
     assert net.host is not None, "labfile: nat needs host:"
-    table = f"vmlan_{net.name.replace('-', '_')}"
+    table = marks.table(layout, net.name)
     rules = (
         f"table ip {table} {{\n"
         f"  chain postrouting {{\n"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmlan.errors import RequestError
-from vmlan.model import Lab, Place
-from vmlan.plan import machines, networks, uplinks
+from vmlan.model import Lab, Place, Uplink
+from vmlan.plan import machines, networks, real, uplinks
 from vmlan.plan import topology as topo
 from vmlan.plan.facts import Facts
 from vmlan.plan.steps import Command, MakeFolder, Plan, Space, Start, StartKeeper, Step
@@ -24,15 +23,28 @@ NAMESPACES = (
     "--kill-child",
 )
 
+#: The same for root on a real host, whose users are the real ones.
+HOST_NAMESPACES = tuple(word for word in NAMESPACES if word not in {"--user", "--map-root-user"})
+
 
 def plan(lab: Lab, facts: Facts) -> Plan:
-    """Everything that brings this lab up on this host. Raises `RequestError` for what cannot be."""
-    if lab.host.place is not Place.PRIVATE:
-        raise RequestError("place: host is not in this version")
+    """Everything that brings this lab up on this host.
+
+    Raises `RequestError` for what cannot be, `HostError` for what collides with what this host has.
+    """
     links = topo.survey(lab)
+    if lab.host.place is Place.HOST:
+        assert facts.host is not None, "facts: the host's were not gathered"
+        real.refuse_collisions(lab, links, facts)
     steps = tuple(_steps(lab, links, facts))
     _unique(steps)
-    return Plan(steps, tuple(_notes(lab, facts)))
+    return Plan(steps, tuple(_notes(lab, links, facts)))
+
+
+_KEEPER = (
+    "the lab's first process, in namespaces of its own: no root, and when it ends, everything in it ends"
+)
+_KEEPER_OF_HOST = "the lab's first process: when it ends, every process of the lab ends; networks are undone"
 
 
 def _steps(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[Step]:
@@ -40,8 +52,8 @@ def _steps(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[Step]:
     yield MakeFolder("run-folder", "the lab's folder: gone when the lab ends", layout.run)
     yield StartKeeper(
         "keeper",
-        "the lab's first process, in namespaces of its own: no root, and when it ends, everything in it ends",
-        (*NAMESPACES, *facts.keeper, str(layout.keeper)),
+        _KEEPER if facts.host is None else _KEEPER_OF_HOST,
+        (*(HOST_NAMESPACES if facts.host is not None else NAMESPACES), *facts.keeper, str(layout.keeper)),
         layout.keeper,
         layout.keeper_log,
     )
@@ -60,22 +72,26 @@ def _steps(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[Step]:
 
 def _network_folders(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[Step]:
     layout = facts.layout
-    if lab.host.uplink.value != "none":
-        name = {"simulated": "outside", "internet": "uplink"}[lab.host.uplink.value]
+    if isinstance(lab.host.uplink, Uplink) and lab.host.uplink is not Uplink.NONE:
+        name = {Uplink.SIMULATED: "outside", Uplink.INTERNET: "uplink"}[lab.host.uplink]
         yield MakeFolder("uplink-folder", "what the way out writes", layout.network(name))
+    user = facts.user
     if links.leases:
-        yield MakeFolder("names-folder", "the machines' names, watched by dnsmasq", layout.names)
+        yield MakeFolder("names-folder", "the machines' names, watched by dnsmasq", layout.names, owner=user)
     for name in links.leases:
-        yield MakeFolder(f"network-folder {name}", f"{name}'s leases", layout.network(name))
+        yield MakeFolder(f"network-folder {name}", f"{name}'s leases", layout.network(name), owner=user)
         yield MakeFolder(
             f"reservations-folder {name}",
             f"{name}'s reservations, watched by dnsmasq",
             layout.network(name) / "reservations",
+            owner=user,
         )
 
 
 def _publish(lab: Lab, facts: Facts) -> Iterator[Step]:
     """A port of this machine, led into the lab: QEMU's own `hostfwd` listens inside of it."""
+    if facts.host is not None:
+        return  # QEMU listens on the real host itself
     inside = facts.layout.net / Space.HOST.value
     for forward in topo.published(lab):
         name = f"{forward.protocol}-{forward.bind}-{forward.host_port}"
@@ -97,9 +113,13 @@ def _publish(lab: Lab, facts: Facts) -> Iterator[Step]:
         )
 
 
-def _notes(lab: Lab, facts: Facts) -> Iterator[str]:
+def _notes(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[str]:
     yield from machines.notes(lab, facts)
-    if any(getattr(network, "nat", False) for network in lab.networks) and not lab.host.forwarding:
+    if facts.host is not None:
+        yield from real.notes(lab, links, facts)
+    already = facts.host is not None and facts.host.switches.get(real.IP_FORWARD) == "1"
+    nat = any(getattr(network, "nat", False) for network in lab.networks)
+    if nat and not lab.host.forwarding and not already:
         yield "nat: is on, but host.forwarding is off: nothing will pass through the host side"
 
 

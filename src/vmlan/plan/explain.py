@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmlan.plan.build import NAMESPACES
+from vmlan.errors import RequestError
+from vmlan.plan.build import HOST_NAMESPACES, NAMESPACES
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import (
+    BridgeNic,
     Command,
     Interfaces,
     MakeFolder,
@@ -21,10 +23,13 @@ from vmlan.plan.steps import (
     Start,
     StartKeeper,
     Step,
+    Switch,
     WriteFile,
     batches,
     ip_batch,
+    ip_undo,
     spaced,
+    switch_command,
 )
 
 #: Longer command lines are broken between their options (columns).
@@ -86,8 +91,10 @@ def text(plan: Plan, layout: Layout, name: str | None = None) -> str:
 def shell(group: tuple[Step, ...], layout: Layout) -> str:
     """The shell lines that do what these steps do (they run as one: see `batches`)."""
     match group[0]:
-        case MakeFolder(path=path):
-            return f"mkdir -p -m 700 {_quote(path)}"
+        case MakeFolder(path=path, owner=owner):
+            mode = "711" if layout.on_host and path == layout.run else "700"
+            made = f"mkdir -p -m {mode} {_quote(path)}"
+            return f"{made}\nchown {owner} {_quote(path)}" if owner else made
         case WriteFile(path=path, text=content):
             return f"cat > {_quote(path)} {_here(content)}" if content else f": > {_quote(path)}"
         case StartKeeper(argv=argv, log=log):
@@ -96,6 +103,15 @@ def shell(group: tuple[Step, ...], layout: Layout) -> str:
             return _command(command, layout)
         case Interfaces():
             return _command(ip_batch(tuple(step for step in group if isinstance(step, Interfaces))), layout)
+        case Switch() as step:
+            return _command(switch_command(step), layout)
+        case BridgeNic(parts=parts):
+            return "\n\n".join(
+                shell(inner, layout)
+                if isinstance(inner[0], Interfaces)
+                else f"# {_line(inner[0].reason)}\n{shell(inner, layout)}"
+                for inner in batches(parts)
+            )
         case Start(command=command, log=log):
             return f"{_wrapped(spaced(command, layout.net))} \\\n    < /dev/null > {_quote(log)} 2>&1 &"
     raise AssertionError(group[0])
@@ -139,13 +155,24 @@ def _wrapped(argv: tuple[str, ...]) -> str:
 def script(plan: Plan, layout: Layout, lab: str, version: str) -> str:
     """A bash script that makes the same lab without vmlan, and ends it on Ctrl-C.
 
-    Its own shell is the lab's first process, where vmlan has its keeper.
+    Its own shell is the lab's first process, where vmlan has its keeper. Raises `RequestError` for a plan
+    that changes the real host's NIC: a script would do it unguarded.
     """
+    if any(isinstance(step, BridgeNic) for step in plan.steps):
+        raise RequestError(
+            "a script cannot be written of a lab that makes this host's NIC a port of a bridge: nothing would"
+            " put the NIC back if the change cut you off",
+            hint="vmlan explain shows the commands; vmlan up runs them under guard",
+        )
     inside = "\n\n".join(_script_paragraphs(plan, layout))
     end = _end_word("LAB", inside)
+    who, ended = (
+        ("as root", 'undo; rm -rf -- "$RUN"') if layout.on_host else ("needs no root", 'rm -rf -- "$RUN"')
+    )
+    namespaces = HOST_NAMESPACES if layout.on_host else NAMESPACES
     return f"""\
 #!/bin/bash
-# The lab {_line(lab)} without vmlan (written by vmlan {version}): needs no root; Ctrl-C ends it.
+# The lab {_line(lab)} without vmlan (written by vmlan {version}): {who}; Ctrl-C ends it.
 set -eu
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 RUN={_quote(layout.run)}
@@ -153,11 +180,11 @@ if [ -e "$RUN" ]; then
   echo "$RUN is there already: is the lab running? (vmlan down ends it)" >&2
   exit 2
 fi
-trap 'rm -rf -- "$RUN"' EXIT
+{_undo(plan) if layout.on_host else ""}trap '{ended}' EXIT
 mkdir -p -m 700 "$RUN"
 
 # {_reason(plan)}
-{shlex.join(NAMESPACES)} bash -eu /dev/fd/3 3<<'{end}'
+{shlex.join(namespaces)} bash -eu /dev/fd/3 3<<'{end}'
 trap 'exit 130' INT TERM HUP
 
 {inside}
@@ -166,6 +193,26 @@ echo "the lab is up; Ctrl-C ends it"
 wait
 {end}
 """
+
+
+def _undo(plan: Plan) -> str:
+    """A function that puts a real host back as it was. What is gone already is a success."""
+    commands: list[Command] = []
+    for step in reversed(plan.steps):
+        match step:
+            case Interfaces() if (undo := ip_undo(step)) is not None:
+                commands.append(undo)
+            case Run(undo=undone):
+                commands += undone
+            case Switch(name=name, before=before, also=also):
+                switches = [f"{each}={value}" for each, value in ((name, before), *also)]
+                commands.append(Command(("sysctl", "-q", "-w", *switches)))
+    lines = [
+        f"  {_wrapped(command.argv)} 2> /dev/null {_here(command.stdin) if command.stdin else ''}".rstrip()
+        for command in commands
+    ]
+    # Not inside of the lab, which has ended by then.
+    return "undo() {\n" + "\n".join(["  set +e", *lines]) + "\n}\n"
 
 
 def _line(text: str) -> str:

@@ -9,12 +9,14 @@ from typing import Literal
 from vmlan.catalogue import CATALOGUE, Role
 from vmlan.errors import RequestError
 from vmlan.model import (
+    LOOPBACK,
     Accel,
     Disk,
     FileDisk,
     Firmware,
     HubNetwork,
     Machine,
+    MacvtapNetwork,
     Medium,
     Named,
     NoNetwork,
@@ -24,6 +26,8 @@ from vmlan.model import (
 )
 from vmlan.plan import tiny_cmdline
 from vmlan.plan.facts import Facts, ImageFacts
+from vmlan.plan.macvtaps import devices
+from vmlan.plan.steps import FIRST_DEVICE
 from vmlan.plan.topology import Link
 from vmlan.qemu import features, machine_types
 from vmlan.qemu.cmdline import Drive, Flash, Hardware, Netdev
@@ -55,7 +59,7 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
         accel=accel,
         cpu="max" if machine.cpu == "host" and accel == "tcg" else machine.cpu,
         drives=tuple(drives(machine, facts)),
-        netdevs=tuple(_netdev(link, facts) for link in links),
+        netdevs=tuple(_netdev(link, links, facts) for link in links),
         qmp=where.qmp,
         agent=where.agent,
         serial=where.serial,
@@ -158,33 +162,38 @@ def image_facts(facts: Facts, medium: Medium | Literal["tiny"] | None) -> ImageF
     return facts.images[medium]
 
 
-def _netdev(link: Link, facts: Facts) -> Netdev:
+def _netdev(link: Link, links: tuple[Link, ...], facts: Facts) -> Netdev:
     """A link as QEMU's backend. The interfaces are made by `ip`, so no script of QEMU's ever runs."""
     network = link.network
     behind: tuple[str, ...] = ()
     if isinstance(network, UserNetwork):
-        backend = _user(network)
+        backend = _user(network, facts)
     elif isinstance(network, HubNetwork):
         # One user-mode stack and one hub for each of the machine's hub networks; hubport takes a
         # netdev= since 2.12 (QEMU, qapi/net.json).
         backend = f"hubport,hubid={link.hub}"
         stack = f"hub{link.hub}user"
         if link.first_on_hub:
-            user = _user(network).replace("user", f"user,id={stack}", 1)
+            user = _user(network, facts).replace("user", f"user,id={stack}", 1)
             behind = (user, f"hubport,id=hub{link.hub}port,hubid={link.hub},netdev={stack}")
     elif isinstance(network, SocketNetwork):
         backend = _socket(link.ports)
     elif isinstance(network, NoNetwork):
         backend = f"hubport,hubid={link.hub}"
+    elif isinstance(network, MacvtapNetwork):
+        backend = f"tap,fd={FIRST_DEVICE + devices(links).index(str(link.interface))}"
     else:
         backend = f"tap,ifname={link.interface},script=no,downscript=no"
     device = features.nic_device(facts.qemu, link.nic.model)
     return Netdev(backend, device, link.mac, link.index, behind)
 
 
-def _user(network: UserNetwork | HubNetwork) -> str:
+def _user(network: UserNetwork | HubNetwork, facts: Facts) -> str:
+    """A real host's ports QEMU listens at itself; into a lab of its own they are led by others."""
+    real = facts.host is not None
     forwards = "".join(
-        f",hostfwd={forward.protocol}:127.0.0.1:{forward.host_port}-:{forward.guest_port}"
+        f",hostfwd={forward.protocol}:{forward.bind if real else LOOPBACK}:{forward.host_port}"
+        f"-:{forward.guest_port}"
         for forward in network.forward
     )
     return f"user{forwards}"

@@ -2,6 +2,7 @@
 
 RUN/                    gone when the lab ends
   journal               what was done, in order (host.journal)
+  lab                   what the lab file said when the lab came up (host.kept_lab)
   keeper.sock           the keeper listens here; keeper.log
   net/host net/outside  the lab's network namespaces (bind mounts, seen only inside the lab)
   hosts  resolv.conf    what the host side sees as /etc/hosts and /etc/resolv.conf
@@ -9,6 +10,9 @@ RUN/                    gone when the lab ends
   net-NETWORK/          dnsmasq's reservations and leases
   vm-MACHINE/           qmp, agent, serial sockets; qemu.log, serial.log
 STATE/MACHINE/          disks; kept until `down --disks`
+
+With `place: host` the journal is in BOOK instead, root's own folder on a disk: what was done to a real host
+must be known after a reboot too.
 """
 
 from __future__ import annotations
@@ -69,15 +73,34 @@ class MachineFiles:
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders of one lab: `run` for what ends with it, `state` for what outlives it."""
+    """The folders of one lab: `run` for what ends with it, `state` for what outlives it.
+
+    `book`: where the journal is, if not in `run`: then it is a lab of host placement.
+    """
 
     run: Path
     state: Path
+    book: Path | None = None
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the lab's host side is the real host (`place: host`)."""
+        return self.book is not None
+
+    @property
+    def id(self) -> str:
+        """What tells this lab from all others on this machine."""
+        return self.run.name
 
     @property
     def journal(self) -> Path:
         """What was done, in order."""
-        return self.run / "journal"
+        return (self.book or self.run) / "journal"
+
+    @property
+    def lab(self) -> Path:
+        """What the lab file said when the lab came up."""
+        return self.run / "lab"
 
     @property
     def keeper(self) -> Path:

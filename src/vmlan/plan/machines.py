@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vmlan.errors import RequestError
 from vmlan.model import Accel, FileDisk, Firmware, Lab, Machine, NewDisk, OverlayDisk
+from vmlan.plan import macvtaps
 from vmlan.plan.facts import Facts
 from vmlan.plan.hardware import accelerator, all_disks, features_of, hardware, image_facts
 from vmlan.plan.layout import SOCKET_PATH_MAX, process_name
@@ -17,14 +18,17 @@ from vmlan.qemu import cmdline, features
 
 def files(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Iterator[Step]:
     """A machine's folders and disks, and its entries in the networks' books."""
-    where = facts.layout.machine(machine.name)
-    yield MakeFolder(f"machine-folder {machine.name}", f"{machine.name}'s sockets and logs", where.run)
+    where, user = facts.layout.machine(machine.name), facts.user
+    yield MakeFolder(
+        f"machine-folder {machine.name}", f"{machine.name}'s sockets and logs", where.run, owner=user
+    )
     if _made(machine, facts) or machine.firmware is Firmware.UEFI:
         yield MakeFolder(
             f"state {machine.name}",
             f"{machine.name}'s disks, kept until `down --disks`",
             where.state,
             keep=True,
+            owner=user,
         )
     for index, disk in _made(machine, facts):
         yield _make_disk(machine, index, disk, facts)
@@ -65,7 +69,7 @@ def start(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Step:
         f"machine {machine.name}",
         f"{machine.name}: {_runs(machine)}, {cmdline.size(machine.memory)}, {nics}",
         process_name(machine.name),
-        Command(argv),
+        Command(argv, user=facts.user, devices=macvtaps.devices(links.of(machine.name))),
         where.log,
         ready=where.qmp,
         machine=machine.name,
@@ -107,7 +111,7 @@ def _make_variables(machine: Machine, facts: Facts) -> Step:
     return Run(
         f"uefi {machine.name}",
         f"{machine.name}'s own UEFI variables (its boot order, its keys)",
-        Command((*convert, str(uefi.variables), str(path)), space=Space.HERE),
+        Command((*convert, str(uefi.variables), str(path)), space=Space.HERE, user=facts.user),
         creates=path,
     )
 
@@ -127,7 +131,8 @@ def _make_disk(machine: Machine, index: int, disk: NewDisk | OverlayDisk, facts:
     else:
         reason = f"{machine.name}'s disk {index}: empty, and as large as it is written"
     argv += (str(path), *((str(disk.size),) if disk.size else ()))
-    return Run(f"disk {machine.name}.{index}", reason, Command(argv, space=Space.HERE), creates=path)
+    made = Command(argv, space=Space.HERE, user=facts.user)
+    return Run(f"disk {machine.name}.{index}", reason, made, creates=path)
 
 
 def _runs(machine: Machine) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmlan import addressing
-from vmlan.model import BridgeNetwork, Lab, Network, TapNetwork
-from vmlan.plan import bridges
+from vmlan.model import BridgeNetwork, Lab, MacvtapNetwork, Network, TapNetwork
+from vmlan.plan import bridges, macvtaps, marks, real
 from vmlan.plan import topology as topo
-from vmlan.plan.facts import Facts
-from vmlan.plan.spaces import namespace, put_over
+from vmlan.plan.facts import Facts, HostFacts
+from vmlan.plan.spaces import namespace, put_over, real_host
 from vmlan.plan.steps import Command, Interfaces, Run, Space, Step, WriteFile
 from vmlan.plan.topology import Topology
 
@@ -17,21 +17,28 @@ from vmlan.plan.topology import Topology
 def host_side(lab: Lab, links: Topology, facts: Facts) -> Iterator[Step]:
     """The lab's own side: its namespace, what it sees of names, and whether it forwards."""
     layout = facts.layout
-    yield from namespace(Space.HOST, layout, "the lab's host side: a network namespace of its own")
-    yield Run(
-        "sysfs",
-        "let /sys/class/net show the host side's interfaces",
-        Command(("mount", "-t", "sysfs", "sysfs", "/sys")),
-    )
+    if facts.host is not None:
+        yield from real_host(layout)
+        yield from bridges.with_real_nic(lab, facts)
+    else:
+        yield from namespace(Space.HOST, layout, "the lab's host side: a network namespace of its own")
+        yield Run(
+            "sysfs",
+            "let /sys/class/net show the host side's interfaces",
+            Command(("mount", "-t", "sysfs", "sysfs", "/sys")),
+        )
     yield WriteFile(
         "hosts-file",
         "the machines' names, for commands on the host side",
         layout.hosts,
-        _hosts(lab, links),
+        _hosts(lab, links, facts.host),
         live=True,
     )
     if "hosts" in facts.etc:
         yield put_over(layout.hosts.as_posix(), "/etc/hosts")
+    if facts.host is not None:
+        yield from real.forwarding(lab, facts.host)
+        return
     yield Interfaces("lo", "the host side's loopback", ("link set dev lo up",))
     value = "1" if lab.host.forwarding else "0"
     what = (
@@ -45,8 +52,10 @@ def host_side(lab: Lab, links: Topology, facts: Facts) -> Iterator[Step]:
     yield Run("forwarding", what, Command(("sysctl", "-q", "-w", *switches)))
 
 
-def _hosts(lab: Lab, links: Topology) -> str:
+def _hosts(lab: Lab, links: Topology, host: HostFacts | None) -> str:
     lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
+    if host is not None and host.hosts.strip():
+        lines = host.hosts.splitlines()
     lines += [line for link in links.links for line in topo.name_lines(lab, link)]
     return "\n".join(lines) + "\n"
 
@@ -54,13 +63,25 @@ def _hosts(lab: Lab, links: Topology) -> str:
 def network(lab: Lab, net: Network, links: Topology, facts: Facts) -> Iterator[Step]:
     """One network: its interfaces on the host side, its rules and its services."""
     if isinstance(net, TapNetwork):
-        yield _tap(net)
+        yield _tap(net, facts)
     elif isinstance(net, BridgeNetwork):
         yield from bridges.bridge(lab, net, links, facts)
+    elif isinstance(net, MacvtapNetwork):
+        yield from macvtaps.network(net, links, facts)
 
 
-def _tap(net: TapNetwork) -> Step:
-    name = addressing.interface_name(net.name)
-    lines = (f"tuntap add dev {name} mode tap", *bridges.own_addresses(net, name), f"link set dev {name} up")
+def _tap(net: TapNetwork, facts: Facts) -> Step:
+    name, layout = addressing.interface_name(net.name), facts.layout
+    lines = (
+        *marks.making(layout, name, bridges.tap(facts)),
+        *bridges.own_addresses(net, name),
+        f"link set dev {name} up",
+    )
     reason = f"{net.name}: a tap, the host side's end of a cable to one guest"
-    return Interfaces(f"network {net.name}", reason, lines, (f"link del dev {name}",))
+    return Interfaces(
+        f"network {net.name}",
+        reason,
+        lines,
+        marks.removing(layout, name),
+        makes=marks.makes(layout, name),
+    )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vmlan import addressing
 from vmlan.model import BridgeNetwork, Lab, Uplink
 from vmlan.plan import topology as topo
+from vmlan.plan.facts import Facts, HostFacts
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import Command, Space, Start, Step
 from vmlan.plan.topology import Topology
@@ -16,7 +17,8 @@ INTERNET_DNS = "10.0.2.3"
 
 #: Each dnsmasq stays in the foreground, where the keeper holds it, and keeps its user: a lab has
 #: one user only (--no-daemon). It does not ping an address before it leases it, which costs seconds.
-_DNSMASQ = ("dnsmasq", "--conf-file=/dev/null", "--no-daemon", "--bind-interfaces", "--except-interface=lo",
+_ALONE = "--no-daemon"
+_DNSMASQ = ("dnsmasq", "--conf-file=/dev/null", _ALONE, "--bind-interfaces", "--except-interface=lo",
             "--no-resolv", "--no-hosts", "--no-ping", "--dhcp-authoritative")  # fmt: skip
 
 
@@ -42,9 +44,10 @@ def outside_dhcp(layout: Layout) -> Step:
     )
 
 
-def dhcp(lab: Lab, net: BridgeNetwork, links: Topology, layout: Layout) -> Step:
+def dhcp(lab: Lab, net: BridgeNetwork, links: Topology, facts: Facts) -> Step:
     """A dnsmasq with a reservation for each NIC; its folders are watched, so a machine can join later."""
     assert net.host is not None, "labfile: dhcp needs host:"
+    layout = facts.layout
     folder, share = layout.network(net.name), links.leases[net.name]
     also = "" if net.host6 is None else ", router advertisements (IPv6)"
     return Start(
@@ -53,7 +56,7 @@ def dhcp(lab: Lab, net: BridgeNetwork, links: Topology, layout: Layout) -> Step:
         f"dnsmasq-{net.name}",
         Command(
             (
-                *_DNSMASQ,
+                *_dnsmasq(lab, facts.host),
                 f"--interface={addressing.interface_name(net.name)}",
                 f"--dhcp-range={share.first},{share.last},{net.host.network.netmask},1h",
                 *_advertisements(net),
@@ -68,6 +71,16 @@ def dhcp(lab: Lab, net: BridgeNetwork, links: Topology, layout: Layout) -> Step:
         ),
         folder / "dnsmasq.log",
     )
+
+
+def _dnsmasq(lab: Lab, host: HostFacts | None) -> Iterator[str]:
+    """On a real host it is not root either; where packets go on, so do questions that it cannot answer."""
+    for word in _DNSMASQ:
+        if word == _ALONE and host is not None and host.user is not None:
+            yield from ("--keep-in-foreground", "--log-facility=-", f"--user={host.user.name}")
+            yield f"--group={host.user.group}"
+        elif word != "--no-resolv" or host is None or not lab.host.forwarding:
+            yield word
 
 
 def _advertisements(net: BridgeNetwork) -> Iterator[str]:

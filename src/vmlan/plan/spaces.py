@@ -21,6 +21,19 @@ def namespace(space: Space, layout: Layout, reason: str) -> Iterator[Step]:
     )
 
 
+def real_host(layout: Layout) -> Iterator[Step]:
+    """The real host's own network namespace, held by a file as the others are: all else is then the same."""
+    path = layout.net / Space.HOST.value
+    yield WriteFile(
+        "namespace-file net/host", "this machine's own network is to be found by this file", path, ""
+    )
+    yield Run(
+        "namespace host",
+        "the lab's host side is this machine's own network",
+        Command(("mount", "--bind", "/proc/self/ns/net", str(path)), space=Space.LAB),
+    )
+
+
 def put_over(ours: str, theirs: str) -> Run:
     """A file of ours in place of one of this machine's, for whoever is in the lab."""
     return Run(

@@ -23,20 +23,30 @@ class Space(Enum):
 
 
 class Command(msgspec.Struct, frozen=True):
-    """One program to run: its argument list and what it reads on standard input."""
+    """One program to run: its argument list and what it reads on standard input.
+
+    `user`: as whom, "UID:GID", where that is not who runs vmlan. `devices`: macvtap interfaces whose device
+    files it finds open, as its descriptors from `FIRST_DEVICE` on.
+    """
 
     argv: tuple[str, ...]
     stdin: str = ""
     space: Space = Space.HOST
+    user: str = ""
+    devices: tuple[str, ...] = ()
 
 
 class MakeFolder(msgspec.Struct, frozen=True, tag=True):
-    """A folder that only the user can enter. `keep`: what is in it outlives the lab (disks)."""
+    """A folder that only the user can enter. `keep`: what is in it outlives the lab (disks).
+
+    `owner`: whose it is, "UID:GID", where that is not who runs vmlan.
+    """
 
     id: str
     reason: str
     path: Path
     keep: bool = False
+    owner: str = ""
 
 
 class WriteFile(msgspec.Struct, frozen=True, tag=True):
@@ -75,7 +85,7 @@ class Run(msgspec.Struct, frozen=True, tag=True):
 class Interfaces(msgspec.Struct, frozen=True, tag=True):
     """Lines for `ip -batch`, or for `bridge -batch`. Neighbouring steps of one space and program run as one.
 
-    `undo` is for `ip`, whatever the program.
+    `undo` is for `ip`, whatever the program. `makes`: interfaces that it makes on a real host, by name.
     """
 
     id: str
@@ -84,6 +94,33 @@ class Interfaces(msgspec.Struct, frozen=True, tag=True):
     undo: tuple[str, ...] = ()
     space: Space = Space.HOST
     program: Literal["ip", "bridge"] = "ip"
+    makes: tuple[str, ...] = ()
+
+
+class Switch(msgspec.Struct, frozen=True, tag=True):
+    """A switch of the real host's kernel (sysctl(8)), and what it was before.
+
+    Undone only if nobody else has set it meanwhile. `also`: other switches that the kernel sets together
+    with this one, and how they were.
+    """
+
+    id: str
+    reason: str
+    name: str
+    value: str
+    before: str
+    also: tuple[tuple[str, str], ...] = ()
+
+
+class BridgeNic(msgspec.Struct, frozen=True, tag=True):
+    """The real host's NIC becomes a port of a bridge, under guard (`host.lan`); `parts`: all that changes."""
+
+    id: str
+    reason: str
+    nic: str
+    bridge: str
+    lab: str
+    parts: tuple[Interfaces | Run, ...]
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
@@ -98,7 +135,10 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     machine: str | None = None
 
 
-Step: TypeAlias = MakeFolder | WriteFile | StartKeeper | Run | Interfaces | Start
+Step: TypeAlias = MakeFolder | WriteFile | StartKeeper | Run | Interfaces | Switch | BridgeNic | Start
+
+#: The descriptors of a program that is given open device files: what every `sh` can open by number.
+FIRST_DEVICE, LAST_DEVICE = 3, 9
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -135,6 +175,11 @@ def ip_batch(steps: tuple[Interfaces, ...]) -> Command:
     return Command((steps[0].program, "-batch", "-"), text, steps[0].space)
 
 
+def switch_command(step: Switch) -> Command:
+    """The command that sets a switch (sysctl(8))."""
+    return Command(("sysctl", "-q", "-w", f"{step.name}={step.value}"))
+
+
 def ip_undo(step: Interfaces) -> Command | None:
     """The `ip -batch` that takes these interfaces away; `-force` goes on where one is gone already."""
     if not step.undo:
@@ -142,8 +187,23 @@ def ip_undo(step: Interfaces) -> Command | None:
     return Command(("ip", "-force", "-batch", "-"), "".join(f"{line}\n" for line in step.undo), step.space)
 
 
-def spaced(command: Command, layout_net: Path) -> tuple[str, ...]:
-    """The argument list that runs a command in its space: `nsenter` into that network namespace."""
-    if command.space in (Space.HOST, Space.OUTSIDE):
-        return ("nsenter", f"--net={layout_net / command.space.value}", *command.argv)
-    return command.argv
+def spaced(command: Command, layout_net: Path | None) -> tuple[str, ...]:
+    """The argument list that runs a command in its space: `nsenter` into that network namespace.
+
+    `layout_net` None: it is run there already. A user who is not root gets no more rights by what he runs
+    (setpriv(1), no-new-privs). Device files are opened before that: they are root's.
+    """
+    argv = command.argv
+    if command.user:
+        uid, _, gid = command.user.partition(":")
+        become = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--init-groups", "--no-new-privs", "--")
+        argv = (*become, *argv)
+    if command.devices:
+        opened = "".join(
+            f" {number}<>/dev/tap$(cat /sys/class/net/{name}/ifindex)"
+            for number, name in enumerate(command.devices, FIRST_DEVICE)
+        )
+        argv = ("sh", "-c", f'exec{opened} && exec "$@"', "sh", *argv)
+    if command.space in (Space.HOST, Space.OUTSIDE) and layout_net is not None:
+        return ("nsenter", f"--net={layout_net / command.space.value}", *argv)
+    return argv

@@ -16,12 +16,15 @@ from vmlan.model import (
     ORDINARY_VLAN,
     BridgeNetwork,
     Forward,
+    HostNic,
     HubNetwork,
     Lab,
     Machine,
+    MacvtapNetwork,
     Named,
     Network,
     Nic,
+    Place,
     SocketNetwork,
     TapNetwork,
     Uplink,
@@ -69,6 +72,8 @@ class Link:
                 and self.nic.address is None
                 and untagged_vlan(self.nic) == host_vlan(self.network)
             )
+        if isinstance(self.network, MacvtapNetwork):
+            return self.nic.address is None
         return isinstance(self.network, UserNetwork | HubNetwork)
 
 
@@ -111,9 +116,9 @@ def published(lab: Lab) -> tuple[Forward, ...]:
 
 
 def host_address(network: Network) -> IPv4Interface | None:
-    """The host side's own address on a network, if it has one there."""
+    """The host side's own address on a network, if it has one there that is ours to say."""
     if isinstance(network, BridgeNetwork) and network.uplink:
-        return OUTSIDE_HOST
+        return OUTSIDE_HOST if network.nic is None else None
     return network.host if isinstance(network, TapNetwork | BridgeNetwork) else None
 
 
@@ -122,12 +127,17 @@ def host_address6(network: Network) -> IPv6Interface | None:
     return network.host6 if isinstance(network, TapNetwork | BridgeNetwork) else None
 
 
+def uplink_nic(lab: Lab) -> str | None:
+    """The host side's NIC to the outside, if it has one."""
+    if isinstance(lab.host.uplink, HostNic):
+        return lab.host.uplink.name
+    return None if lab.host.uplink is Uplink.NONE else UPLINK
+
+
 def outward(lab: Lab) -> str | None:
     """The host side's interface that has the address and the routes to the outside: NIC or bridge."""
-    if lab.host.uplink is Uplink.NONE:
-        return None
     bridges = (net for net in lab.networks if isinstance(net, BridgeNetwork) and net.uplink)
-    return next((addressing.interface_name(net.name) for net in bridges), UPLINK)
+    return next((addressing.interface_name(net.name) for net in bridges), None) or uplink_nic(lab)
 
 
 def knows_vlans(lab: Lab, network: BridgeNetwork) -> bool:
@@ -229,7 +239,7 @@ def _share_out(lab: Lab, network: BridgeNetwork) -> addressing.Leases:
 def _interface(machine: Machine, index: int, network: Network) -> str | None:
     if isinstance(network, TapNetwork):
         return addressing.interface_name(network.name)
-    if isinstance(network, BridgeNetwork):
+    if isinstance(network, BridgeNetwork | MacvtapNetwork):
         among = sum(1 for nic in machine.nics if nic.network == network.name)
         return addressing.port_name(machine.name, network.name, among, index)
     return None
@@ -239,7 +249,7 @@ def _ports(lab: Lab, machine: Machine, index: int, network: Network) -> tuple[in
     """Two NICs talk over a pair of UDP ports; more share a multicast group on one."""
     if not isinstance(network, SocketNetwork):
         return ()
-    base = SOCKET_PORT + 2 * [other.name for other in lab.networks].index(network.name)
+    base = _first_port(lab) + 2 * [other.name for other in lab.networks].index(network.name)
     members = [(other.name, number) for other, number, _ in lab.nics_on(network.name)]
     if len(members) > 2:
         return (base,)
@@ -247,9 +257,19 @@ def _ports(lab: Lab, machine: Machine, index: int, network: Network) -> tuple[in
     return (base + mine, base + 1 - mine)
 
 
+def _first_port(lab: Lab) -> int:
+    """Where a lab's own ports begin. On a real host the loopback is everybody's: each lab begins elsewhere.
+
+    Below 32768, from where Linux chooses ports for others by itself (ip(7), ip_local_port_range).
+    """
+    if lab.host.place is Place.PRIVATE:
+        return SOCKET_PORT
+    return 20000 + 32 * (int(addressing.short_digest(str(lab.folder), lab.name), 16) % 380)
+
+
 def _refuse_twins(lab: Lab, topology: Topology) -> None:
     """No two links may share a MAC or an interface: derived names could collide with given ones."""
-    owner: dict[str, str] = {"lo": "the loopback interface", UPLINK: "the uplink"}
+    owner: dict[str, str] = {"lo": "the loopback interface", uplink_nic(lab) or UPLINK: "the uplink"}
     for network in lab.networks:
         if isinstance(network, BridgeNetwork | TapNetwork):
             _claim(owner, addressing.interface_name(network.name), f"network {network.name}")

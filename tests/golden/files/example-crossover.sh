@@ -55,7 +55,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm1/agent,server=on,wait=off \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm1 vmlan.nic=52:54:00:cb:67:4d,10.1.1.2/24,10.1.1.1' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm1 vmlan.nic=52:54:00:01:01:02,10.1.1.2/24,10.1.1.1' \
     -netdev tap,id=net0,ifname=wire,script=no,downscript=no \
-    -device e1000,id=nic0,netdev=net0,mac=52:54:00:cb:67:4d,romfile= \
+    -device e1000,id=nic0,netdev=net0,mac=52:54:00:01:01:02,romfile= \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-vm1/qemu.log 2>&1 &

@@ -116,9 +116,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -device usb-storage,bus=xhci0.0,id=dev-usb0,drive=usb0 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-stick/qemu.log 2>&1 &
 
-# cd: what its disks and media hold, 64M, no NIC
+# cd: what its disks and media hold, 512M, no NIC
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name cd \
-    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
+    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 512M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-cd/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-cd/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-cd/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \

@@ -1,0 +1,155 @@
+"""The guard's journal: what was there, what is done to it, and how far it has come.
+
+    FOLDER/nic.journal   the record, then one state a line; each is on disk before what it announces happens
+    FOLDER/guard.sock    the guard listens here while it waits
+    FOLDER/guard.log     what `ip` and the guard said
+    FOLDER/report.txt    the last rollback, in words, with what it could not put back
+
+Nothing else is written anywhere: after a reboot the NIC is as the host's own configuration makes it, and the
+record, which knows its boot, is void. Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vmlan.plan.lan_snapshot import Snapshot
+
+JOURNAL, SOCKET, LOG, REPORT = "nic.journal", "guard.sock", "guard.log", "report.txt"
+
+#: The states in which nothing is under way any more.
+SETTLED = ("kept", "undone")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One change of a NIC: what it was, what is run, and who asked for it."""
+
+    lab: str
+    nic: str
+    bridge: str
+    snapshot: Snapshot
+    commands: tuple[tuple[tuple[str, ...], str], ...]  #: argument lists, and what they read
+    confirm_within: float  #: seconds; 0: kept without being confirmed
+    ssh: str | None = None  #: the $SSH_CONNECTION of whoever asked
+    then: tuple[str, ...] = ()  #: run after a rollback that nobody asked for
+    boot: str = ""  #: /proc/sys/kernel/random/boot_id
+    namespace: str = ""  #: the network namespace, as /proc/PID/ns/net has it
+    starter: int = 0  #: vmlan's process
+
+    def to_json(self) -> dict[str, Any]:
+        """For the journal."""
+        return {**asdict(self), "snapshot": self.snapshot.to_json()}
+
+    @staticmethod
+    def from_json(given: dict[str, Any]) -> Record:
+        """The other way round. Raises `ValueError`, `TypeError`, `KeyError` for what is no record."""
+        return Record(
+            **{
+                **given,
+                "snapshot": Snapshot.from_json(given["snapshot"]),
+                "commands": tuple((tuple(argv), stdin) for argv, stdin in given["commands"]),
+                "then": tuple(given["then"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Story:
+    """What a journal says: the record, and the states since, the last one last."""
+
+    record: Record
+    states: tuple[dict[str, Any], ...] = field(default=())
+
+    @property
+    def state(self) -> str:
+        """The last state: armed, changing, changed, waiting, kept, undoing or undone."""
+        return str(self.states[-1]["state"]) if self.states else "armed"
+
+    @property
+    def changed_anything(self) -> bool:
+        """Whether a command of the change may have run."""
+        return any(one["state"] == "changing" for one in self.states)
+
+    @property
+    def released(self) -> bool:
+        """Whether vmlan has let go of the guard."""
+        return any(one.get("released") for one in self.states)
+
+    def is_void(self) -> bool:
+        """Whether it is of another boot: then nothing of the change is left."""
+        return self.record.boot != boot_id()
+
+
+def boot_id() -> str:
+    """What tells this boot from others (random(4))."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def network_namespace() -> str:
+    """The network namespace of this process."""
+    return str(Path("/proc/self/ns/net").readlink())
+
+
+def begin(folder: Path, record: Record) -> None:
+    """Write the record, alone in a new journal, and have it on disk."""
+    fresh = folder / f"{JOURNAL}.new"
+    with contextlib.suppress(FileNotFoundError):
+        fresh.unlink()
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, json.dumps(record.to_json()).encode() + b"\n")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    fresh.rename(folder / JOURNAL)
+    _sync_folder(folder)
+
+
+def add(folder: Path, state: str, **more: Any) -> None:
+    """Write a state, and have it on disk."""
+    fd = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        os.write(fd, json.dumps({"state": state, **more}).encode() + b"\n")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read(folder: Path) -> Story | None:
+    """What the journal says; None where there is none. A last line that was cut short counts for nothing."""
+    try:
+        lines = (folder / JOURNAL).read_bytes().split(b"\n")[:-1]
+    except OSError:
+        return None
+    try:
+        record = Record.from_json(json.loads(lines[0]))
+    except (ValueError, TypeError, KeyError, IndexError):
+        return None
+    states = []
+    for line in lines[1:]:
+        with contextlib.suppress(ValueError):
+            states.append(json.loads(line))
+    return Story(record, tuple(states))
+
+
+def forget(folder: Path) -> None:
+    """Remove the journal and what belongs to it; the report and the log stay."""
+    for name in (JOURNAL, f"{JOURNAL}.new", SOCKET):
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).unlink()
+    with contextlib.suppress(OSError):
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

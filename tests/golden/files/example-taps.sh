@@ -1,0 +1,81 @@
+# note: all machines run on emulation: /dev/kvm is not there
+# the lab's folder: gone when the lab ends
+mkdir -p -m 700 /run/user/1000/vmlan/here-123456
+
+# the lab's first process, in namespaces of its own: no root, and when it ends, everything in it ends
+unshare --user --map-root-user --mount --pid --fork --mount-proc --kill-child /usr/bin/python3 \
+    -I -S -B /opt/vmlan/keeper.py /run/user/1000/vmlan/here-123456/keeper.sock 2> /run/user/1000/vmlan/here-123456/keeper.log &
+
+# the network namespaces' files
+mkdir -p -m 700 /run/user/1000/vmlan/here-123456/net
+
+# the host namespace is held by this file
+: > /run/user/1000/vmlan/here-123456/net/host
+
+# the lab's host side: a network namespace of its own
+unshare --net=/run/user/1000/vmlan/here-123456/net/host true
+
+# let /sys/class/net show the host side's interfaces
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host mount -t sysfs sysfs /sys
+
+# the machines' names, for commands on the host side
+cat > /run/user/1000/vmlan/here-123456/hosts <<'END'
+127.0.0.1 localhost
+::1 localhost ip6-localhost
+END
+
+# seen as /etc/hosts inside the lab, and only there
+mount --bind /run/user/1000/vmlan/here-123456/hosts /etc/hosts
+
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host ip -batch - <<'END'
+# the host side's loopback
+link set dev lo up
+END
+
+# the host side passes nothing on
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host sysctl -q -w net.ipv4.ip_forward=0
+
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host ip -batch - <<'END'
+# wire: a tap, the host side's end of a cable to one guest
+tuntap add dev wire mode tap
+addr add 10.1.1.1/24 dev wire
+link set dev wire up
+# ask: a tap, the host side's end of a cable to one guest
+tuntap add dev ask mode tap
+addr add 10.1.2.1/24 dev ask
+link set dev ask up
+END
+
+# deaf's sockets and logs
+mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-deaf
+
+# asker's sockets and logs
+mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-asker
+
+# deaf: the embedded guest, 256M, no NIC
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host env \
+    --chdir=/labs/here /usr/bin/qemu-system-x86_64 -name deaf -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+    -qmp unix:/run/user/1000/vmlan/here-123456/vm-deaf/qmp,server=on,wait=off \
+    -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-deaf/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-deaf/serial.log \
+    -serial chardev:serial0 -device virtio-serial-pci \
+    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-deaf/agent,server=on,wait=off \
+    -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
+    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=deaf' \
+    -netdev tap,id=wire,ifname=wire,script=no,downscript=no \
+    < /dev/null > /run/user/1000/vmlan/here-123456/vm-deaf/qemu.log 2>&1 &
+
+# asker: the embedded guest, 256M, e1000 on ask
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name asker \
+    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+    -qmp unix:/run/user/1000/vmlan/here-123456/vm-asker/qmp,server=on,wait=off \
+    -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-asker/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-asker/serial.log \
+    -serial chardev:serial0 -device virtio-serial-pci \
+    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-asker/agent,server=on,wait=off \
+    -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
+    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=asker' \
+    -netdev tap,id=net0,ifname=ask,script=no,downscript=no \
+    -device e1000,id=nic0,netdev=net0,mac=52:54:00:5c:9b:42,romfile= \
+    < /dev/null > /run/user/1000/vmlan/here-123456/vm-asker/qemu.log 2>&1 &
