@@ -13,7 +13,9 @@ from vmlan.addressing import interface_name
 from vmlan.model import HOST_SIDE, ArpCheck
 from vmlan.observe.checks import aims
 from vmlan.observe.checks.base import Aim, Attempt, Finding, NothingToTry, Scene, judge
+from vmlan.observe.checks.sought import WhoHas
 from vmlan.observe.checks.tools import Said, cannot
+from vmlan.observe.checks.watch import Watch
 from vmlan.observe.probes import probe
 from vmlan.plan import topology as topo
 
@@ -23,28 +25,29 @@ _MAC = re.compile(r"(?:[0-9A-Fa-f]{1,2}:){5}[0-9A-Fa-f]{1,2}")
 MOST = 32
 
 
-def find(check: ArpCheck, scene: Scene) -> Finding:
+def find(check: ArpCheck, scene: Scene, watch: Watch | None = None) -> Finding:
     """Ask until the answer is as it should be, or patience ends."""
-    return judge(check, lambda: _aims(check, scene))
+    return judge(check, lambda: _aims(check, scene, watch))
 
 
-def _aims(check: ArpCheck, scene: Scene) -> Sequence[Aim]:
+def _aims(check: ArpCheck, scene: Scene, watch: Watch | None) -> Sequence[Aim]:
     if _MAC.fullmatch(check.target):
         scene.must_run(check.source)
-        made = _mac_from_host(check, scene) if check.source == HOST_SIDE else _mac_from_guest(check, scene)
+        by_mac = _mac_from_host if check.source == HOST_SIDE else _mac_from_guest
+        made = by_mac(check, scene, watch)
         if not made:
             raise NothingToTry(f"{check.source} is on no network where ARP could ask for {check.target}")
         return made
     every = [address for address in aims.addresses(check, scene) if ":" not in address]
     if not every:
         raise NothingToTry(f"{check.target} has no IPv4 address, and IPv6 has no ARP", never=True)
-    return [partial(_ask, check, scene, address) for address in every]
+    return [partial(_ask, check, scene, address, watch) for address in every]
 
 
-def _ask(check: ArpCheck, scene: Scene, address: str) -> Attempt:
+def _ask(check: ArpCheck, scene: Scene, address: str, watch: Watch | None) -> Attempt:
     """Who has that address?"""
     where = _interface(check, scene, address)
-    command = _command(check.source, scene, where, address)
+    command = _command(check.source, scene, where, address, _token(check, scene, [address], watch))
     said = scene.hands.run(check.source, command, 15.0)
     mac = _answer(said)
     wanted = _wanted_macs(check, scene)
@@ -57,9 +60,21 @@ def _ask(check: ArpCheck, scene: Scene, address: str) -> Attempt:
     return Attempt(address, command, mac is not None, words, wrong)
 
 
-def _command(source: str, scene: Scene, interface: str, address: str) -> tuple[str, ...]:
+def _token(check: ArpCheck, scene: Scene, addresses: Sequence[str], watch: Watch | None) -> str:
+    """What our own program puts behind a request to know it by; nothing in guests, and where nobody looks."""
+    if watch is None:
+        return ""
+    if check.source != HOST_SIDE:
+        macs = frozenset(link.mac for link in scene.links.of(check.source))
+        watch.sent(WhoHas(frozenset(addresses), macs=macs))
+        return ""
+    watch.sent(WhoHas(frozenset(addresses), watch.sign.token))
+    return watch.sign.token.hex()
+
+
+def _command(source: str, scene: Scene, interface: str, address: str, token: str) -> tuple[str, ...]:
     if source == HOST_SIDE:
-        return probe("arp", interface, address)
+        return probe("arp", interface, address, *(["", token] if token else []))
     if "arping" not in scene.hands.tools(source):
         raise cannot(source, ("arping",))
     return ("arping", "-f", "-c", "1", "-w", "1", "-I", interface, address)
@@ -124,7 +139,7 @@ class _Place:
     range: IPv4Network
 
 
-def _mac_from_host(check: ArpCheck, scene: Scene) -> list[Aim]:
+def _mac_from_host(check: ArpCheck, scene: Scene, watch: Watch | None) -> list[Aim]:
     """On each of the host side's networks, ask the station with that MAC for every address."""
     homes = {link.network.name for link in scene.links.links if link.mac == check.target}
     wanted = {check.via} if check.via else homes
@@ -133,11 +148,13 @@ def _mac_from_host(check: ArpCheck, scene: Scene) -> list[Aim]:
         for network in scene.lab.networks
         if (host := topo.host_address(network)) and (not wanted or network.name in wanted)
     ]
-    return [partial(_sweep, check, scene, place) for place in places]
+    return [partial(_sweep, check, scene, place, watch) for place in places]
 
 
-def _sweep(check: ArpCheck, scene: Scene, place: _Place) -> Attempt:
-    command = probe("arp", place.interface, check.target, str(place.range))
+def _sweep(check: ArpCheck, scene: Scene, place: _Place, watch: Watch | None) -> Attempt:
+    every = [str(address) for address in place.range.hosts()] if watch is not None else []
+    token = _token(check, scene, every, watch)
+    command = probe("arp", place.interface, check.target, str(place.range), *([token] if token else []))
     said = scene.hands.run(HOST_SIDE, command, 15.0)
     found = re.findall(r"^(\S+) is at", said.words, re.MULTILINE)
     return _has(check, place.network, command, found if said.ok else [], said.line())
@@ -151,12 +168,12 @@ def _has(check: ArpCheck, place: str, command: tuple[str, ...], found: list[str]
     return Attempt(check.target, command, bool(found), words, wrong)
 
 
-def _mac_from_guest(check: ArpCheck, scene: Scene) -> list[Aim]:
+def _mac_from_guest(check: ArpCheck, scene: Scene, watch: Watch | None) -> list[Aim]:
     """A guest asks for the addresses that the lab knows on its networks, and looks who answers."""
     mine = scene.links.of(check.source)
     wanted = {check.via} if check.via else {link.network.name for link in mine}
     return [
-        partial(_seek, check, scene, link.network.name, known)
+        partial(_seek, check, scene, link.network.name, known, watch)
         for link in mine
         if link.network.name in wanted and (known := _known(check, scene, link.network.name))
     ]
@@ -170,12 +187,15 @@ def _known(check: ArpCheck, scene: Scene, network: str) -> list[IPv4Address]:
     return [address for address in [*found, *([host.ip] if host else [])] if address not in own][:MOST]
 
 
-def _seek(check: ArpCheck, scene: Scene, network: str, known: list[IPv4Address]) -> Attempt:
+def _seek(
+    check: ArpCheck, scene: Scene, network: str, known: list[IPv4Address], watch: Watch | None
+) -> Attempt:
     name = aims.card(check.source, network, scene).name
     found: list[str] = []
     command: tuple[str, ...] = ()
     for address in known:
-        command = _command(check.source, scene, name, str(address))
+        token = _token(check, scene, [str(address)], watch)
+        command = _command(check.source, scene, name, str(address), token)
         if _answer(scene.hands.run(check.source, command, 15.0)) == check.target:
             found.append(str(address))
     asked = ", ".join(map(str, known))

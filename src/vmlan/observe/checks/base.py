@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vmlan.errors import NotRunning, VmlanError
 from vmlan.host import enter
@@ -13,6 +13,9 @@ from vmlan.model import Check, Lab, ReachCheck
 from vmlan.observe.checks.tools import Hands
 from vmlan.plan.layout import Layout
 from vmlan.plan.topology import Topology
+
+if TYPE_CHECKING:
+    from vmlan.observe.trace.values import Trace
 
 #: How long something that is to be reachable may take to become so (seconds).
 PATIENCE = 6.0
@@ -42,8 +45,35 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Sighting:
+    """One frame of a check's own, where it was seen: `seconds` after the first attempt began."""
+
+    link: str
+    seconds: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a check on a link of its `seen-on` (`wanted`) or `not-seen-on`, in order."""
+
+    link: str  #: as the check names it; it may be several
+    wanted: bool
+    sightings: tuple[Sighting, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether it is as the check has it."""
+        return self.wanted == bool(self.sightings)
+
+
+@dataclass(frozen=True)
 class Finding:
-    """A check's result: `outcome` is what was found, whatever was expected."""
+    """A check's result: `outcome` is what was found, whatever was expected.
+
+    `unmet` is what else was expected and is not so, in words. `trace` is there where the check asks for a
+    reason, or fails in a way that a trace can explain; `no_trace` says why it could not be made.
+    """
 
     check: Check
     passed: bool
@@ -51,6 +81,10 @@ class Finding:
     attempts: tuple[Attempt, ...]
     why: str = ""  #: what a screen showed; or, where nothing could be tried, what was in the way
     seconds: float = 0.0
+    seen: tuple[Seen, ...] = ()
+    unmet: tuple[str, ...] = ()
+    trace: Trace | None = None
+    no_trace: str = ""
 
 
 @dataclass(frozen=True)

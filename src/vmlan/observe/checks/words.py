@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 
 from vmlan.model import ArpCheck, Check, DhcpCheck, DnsCheck, PingCheck, ScreenCheck, TcpCheck
-from vmlan.observe.checks.base import Finding
+from vmlan.observe.checks.base import Finding, Seen
 
 
 def title(check: Check) -> str:
@@ -31,10 +32,11 @@ def heading(finding: Finding) -> str:
     tried = ", ".join(dict.fromkeys(attempt.address for attempt in finding.attempts))
     asked = title(check)
     shown = f"{asked} ({tried})" if tried and tried not in asked else asked
-    verdict = str(finding.outcome)
-    if not finding.passed and finding.outcome in {"reachable", "unreachable"}:
-        verdict += f", but {'reachable' if check.reachable else 'unreachable'} was expected"
-    return f"{shown}: {verdict}"
+    expected = "reachable" if check.reachable else "unreachable"
+    but = list(finding.unmet)
+    if not finding.passed and finding.outcome in {"reachable", "unreachable"} - {expected}:
+        but.insert(0, f"{expected} was expected")
+    return f"{shown}: {', but '.join([finding.outcome, *([' and '.join(but)] if but else [])])}"
 
 
 def evidence(finding: Finding) -> list[str]:
@@ -49,7 +51,52 @@ def evidence(finding: Finding) -> list[str]:
         lines.append(f"{attempt.words}{times}")
     if finding.why:
         lines.append(finding.why)
-    return lines
+    for seen in finding.seen:
+        lines += _sightings(seen)
+    return lines + _trace(finding)
+
+
+#: So many different frames are shown of what must be seen on one link.
+_SHOWN = 4
+
+
+def _sightings(seen: Seen) -> list[str]:
+    """Where a check's frames were seen: the first of each kind on each link, and how many."""
+    first: dict[tuple[str, str], float] = {}
+    times: Counter[tuple[str, str]] = Counter()
+    for each in seen.sightings:
+        first.setdefault((each.link, each.words), each.seconds)
+        times[each.link, each.words] += 1
+    lines = [
+        f"seen on {link} at +{seconds * 1000:.1f} ms: {what}"
+        + (f" ({times[link, what]} times)" if times[link, what] > 1 else "")
+        for (link, what), seconds in first.items()
+    ]
+    # Who looks for a MAC asks for many addresses.
+    more = [f"and {len(lines) - _SHOWN} more like these"] if len(lines) > _SHOWN + 1 else []
+    return [*lines[: _SHOWN if more else None], *more] or [f"not seen on {seen.link}"]
+
+
+def _trace(finding: Finding) -> list[str]:
+    """Of a trace, everything where the check has failed, else its verdict."""
+    if finding.no_trace:
+        return [f"no trace: {finding.no_trace}"]
+    if finding.trace is None:
+        return []
+    if finding.passed:
+        verdict = finding.trace.verdict
+        return [f"{verdict.reason.value}: {verdict.why}"]
+    from vmlan.observe.trace.words import lines
+
+    return lines(finding.trace)
+
+
+def _trace_data(finding: Finding) -> dict[str, object] | None:
+    if finding.trace is None:
+        return None
+    from vmlan.observe.trace.words import as_data
+
+    return as_data(finding.trace)
 
 
 def as_data(finding: Finding) -> dict[str, object]:
@@ -72,6 +119,20 @@ def as_data(finding: Finding) -> dict[str, object]:
             }
             for each in finding.attempts
         ],
+        "seen": [
+            {
+                "link": seen.link,
+                "wanted": seen.wanted,
+                "frames": [
+                    {"link": each.link, "seconds": round(each.seconds, 6), "what": each.words}
+                    for each in seen.sightings
+                ],
+            }
+            for seen in finding.seen
+        ],
+        "unmet": finding.unmet,
+        "trace": _trace_data(finding),
+        "no_trace": finding.no_trace or None,
     }
 
 
@@ -79,7 +140,14 @@ def _asked(check: Check) -> dict[str, object]:
     """What was asked, by the keys of the lab file."""
     if isinstance(check, ScreenCheck):
         return {"screen": check.text, "on": check.on}
-    common = {"from": check.source, "expect": "reachable" if check.reachable else "unreachable"}
+    common: dict[str, object] = {
+        "from": check.source,
+        "expect": "reachable" if check.reachable else "unreachable",
+    }
+    if not isinstance(check, DnsCheck):
+        common |= {"seen-on": check.seen_on, "not-seen-on": check.not_seen_on}
+    if isinstance(check, PingCheck | TcpCheck):
+        common |= {"reason": check.reason.value if check.reason else None}
     if isinstance(check, DhcpCheck):
         return {"dhcp": check.network, **common, "is": check.answer}
     if isinstance(check, DnsCheck):

@@ -1,7 +1,8 @@
-"""arp.py INTERFACE ADDRESS, or arp.py INTERFACE MAC RANGE: who answers an ARP request (RFC 826).
+"""arp.py INTERFACE ADDRESS ["" TOKEN], or arp.py INTERFACE MAC RANGE [TOKEN]: who answers (RFC 826).
 
 With a MAC, every address of the range (10.1.1.0/24) is asked for in requests that only the station with that
-MAC gets: it answers for its own. Ends with 0 if somebody answers.
+MAC gets: it answers for its own. TOKEN, in hexadecimal digits, goes behind each request, where Ethernet has
+padding. Ends with 0 if somebody answers.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SIOCGIFADDR, SIOCGIFHWADDR = 0x8915, 0x8927
 MOST = 4096
 
 
-def main(interface: str, target: str, reach: str = "") -> int:
+def main(interface: str, target: str, reach: str = "", token: str = "") -> int:
     """Ask, and say who answers."""
     line = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP))
     line.bind((interface, ETH_P_ARP))
@@ -37,7 +38,7 @@ def main(interface: str, target: str, reach: str = "") -> int:
     )
     for address in wanted:
         if address.packed != own:
-            line.send(request(station, mac, own, address.packed))
+            line.send(request(station, mac, own, address.packed) + bytes.fromhex(token))
     found = answers(line, {address.packed for address in wanted}, mac, every=bool(reach), only=station)
     for answered, sender in sorted(found):
         print(f"{socket.inet_ntoa(answered)} is at {sender.hex(':')}")

@@ -1,4 +1,7 @@
-"""dhcp.py INTERFACE: does a DHCP server answer there (RFC 2131)? Asks, and takes nothing of what is offered.
+"""dhcp.py INTERFACE [TOKEN]: does a DHCP server answer there (RFC 2131)?
+
+Asks, and takes nothing of what is offered. TOKEN, in hexadecimal digits, goes into an option for private use
+(RFC 3942).
 
 Ends with 0 if an address is offered.
 """
@@ -15,16 +18,16 @@ import time
 
 PATIENCE = 2.0
 ETH_P_IP, SIOCGIFHWADDR = 0x0800, 0x8927
-MAGIC, DISCOVER, OFFER = b"\x63\x82\x53\x63", b"\x35\x01\x01", 2
+MAGIC, DISCOVER, OFFER, PRIVATE = b"\x63\x82\x53\x63", b"\x35\x01\x01", 2, 224
 
 
-def main(interface: str) -> int:
+def main(interface: str, token: str = "") -> int:
     """Ask, and say what is offered by whom."""
     line = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP))
     line.bind((interface, ETH_P_IP))
     mac = fcntl.ioctl(line.fileno(), SIOCGIFHWADDR, struct.pack("256s", interface.encode()[:15]))[18:24]
     number = os.urandom(4)
-    line.send(b"\xff" * 6 + mac + struct.pack("!H", ETH_P_IP) + discover(number, mac))
+    line.send(b"\xff" * 6 + mac + struct.pack("!H", ETH_P_IP) + discover(number, mac, bytes.fromhex(token)))
     end = time.monotonic() + PATIENCE
     while (left := end - time.monotonic()) > 0 and select.select([line], [], [], left)[0]:
         offer = offered(line.recv(4096), number)
@@ -35,10 +38,11 @@ def main(interface: str) -> int:
     return 1
 
 
-def discover(number: bytes, mac: bytes) -> bytes:
+def discover(number: bytes, mac: bytes, token: bytes = b"") -> bytes:
     """An IP packet from nobody to everybody: the request, with its broadcast flag set."""
     boot = struct.pack("!BBBB4sHH16x", 1, 1, 6, 0, number, 0, 0x8000) + mac + bytes(10 + 64 + 128)
-    boot += MAGIC + DISCOVER + b"\xff"
+    private = bytes([PRIVATE, len(token)]) + token if token else b""
+    boot += MAGIC + DISCOVER + private + b"\xff"
     boot += bytes(max(0, 300 - len(boot)))
     # A checksum of 0 in UDP over IPv4 means none (RFC 768).
     datagram = struct.pack("!HHHH", 68, 67, 8 + len(boot), 0) + boot

@@ -1,4 +1,4 @@
-"""tcp.py ADDRESS PORT [forwarded]: one TCP connection; ends with 0 if it is accepted.
+"""tcp.py ADDRESS PORT [forwarded|OWN PORT]: one TCP connection; ends with 0 if it is accepted.
 
 Who forwards a port accepts before it knows whether the guest does, and then hangs up at once: such a
 port is open if its connection lasts, or says something.
@@ -15,7 +15,8 @@ PATIENCE = 2.0
 def main(address: str, port: str, how: str = "") -> int:
     """Try it, and say what came of it."""
     try:
-        with socket.create_connection((address, int(port)), PATIENCE) as line:
+        own = ("", int(how)) if how.isdigit() else None
+        with socket.create_connection((address, int(port)), PATIENCE, own) as line:
             if how == "forwarded" and hangs_up(line):
                 print(f"{address} port {port}: hangs up at once, so nobody is behind it")
                 return 1
