@@ -1,7 +1,7 @@
 # `make help` lists the targets. Run by root, labs and tests still run as an ordinary user: tools/as-user.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-real lint format trust bench clean
+.PHONY: help setup demo test test-fast test-real facts faults lint format trust bench clean
 
 help:  ## this list
 	@echo "make demo and make test install what is missing first (apt for the system, uv for Python)."
@@ -14,13 +14,19 @@ demo: setup  ## the main job: a lab of two machines comes up, answers, and leave
 	@tools/as-user tools/demo
 
 test: setup  ## every test, the ones with real machines included
-	@tools/run-tests lint fast real trust
+	@tools/run-tests lint fast real facts trust
 
 test-fast: setup  ## every test that starts no machine
 	@tools/run-tests fast
 
 test-real: setup  ## the tests with real machines; ARGS="-k word" chooses
 	@tools/as-user .venv/bin/pytest -m real --timeout=300 $(ARGS)
+
+facts: setup  ## what vmlan must reproduce, on its examples: a table with evidence; ARGS="F22 F23 --causes"
+	@tools/as-user .venv/bin/python -m tests.facts $(ARGS)
+
+faults: setup  ## planted faults: the verdict that `vmlan trace` gives of each, and how long it takes
+	@tools/as-user .venv/bin/python -m tests.facts.faults
 
 lint: setup  ## style, types, imports
 	@tools/lint
