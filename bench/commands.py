@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import boots
 from place import Place
@@ -11,10 +13,24 @@ from place import Place
 PYTHON = "python -c pass"
 VARIANTS = (PYTHON, "vmlan --help", "vmlan ls", "vmlan ps")
 
+#: A guest has started what it starts late by then (seconds).
+SETTLED = 15.0
+
+
+@contextmanager
+def lab(place: Place) -> Iterator[None]:
+    """A lab of two machines that runs, and has nothing left to do."""
+    place.write(boots.lab(2))
+    place.call("up")
+    try:
+        time.sleep(SETTLED)
+        yield
+    finally:
+        place.call("down", "--now")
+
 
 def measure(place: Place, variant: str) -> float:
-    """Seconds from starting it to its end. No lab runs; the lab file describes two machines."""
-    place.write(boots.lab(2))
+    """Seconds from starting it to its end."""
     program, *words = variant.split()
     argv = [interpreter(place) if program == "python" else str(place.vmlan), *words]
     began = time.monotonic()

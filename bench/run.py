@@ -104,11 +104,9 @@ def measure_ports(place: Place, _: boots.Guest, given: argparse.Namespace) -> Re
 
 
 def measure_commands(place: Place, _: boots.Guest, given: argparse.Namespace) -> Results:
-    return {
-        "start-up of a command": interleave(
-            commands.VARIANTS, 4 * given.rounds, partial(commands.measure, place)
-        )
-    }
+    with commands.lab(place):
+        found = interleave(commands.VARIANTS, 4 * given.rounds, partial(commands.measure, place))
+    return {"start-up of a command": found}
 
 
 PART: dict[str, Callable[[Place, boots.Guest, argparse.Namespace], Results]] = {

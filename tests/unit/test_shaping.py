@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from vmlan.errors import CommandFailed, HostError
-from vmlan.host import shaping
-from vmlan.host.shaping import Shape
+from vmlan.host import shapes, shaping
+from vmlan.host.shapes import Shape
 from vmlan.qemu import carrier
 
 
@@ -76,7 +76,7 @@ NETEM = (
     ],
 )
 def test_what_tc_shows_is_read(row: str, shape: Shape, words: str) -> None:
-    found = shaping._shape(json.loads(row))
+    found = shapes._shape(json.loads(row))
     assert (found, found.words) == (shape, words)
 
 

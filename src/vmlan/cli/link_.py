@@ -16,7 +16,7 @@ from vmlan.cli.commands import lines, tell
 from vmlan.errors import NotRunning, RequestError, UnknownName
 from vmlan.host import enter, paths, shaping
 from vmlan.host.lock import exclusive
-from vmlan.host.shaping import Shape
+from vmlan.host.shapes import Shape
 from vmlan.labfile import values
 from vmlan.observe import cables
 from vmlan.observe.cables import Cable

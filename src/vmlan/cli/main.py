@@ -1,26 +1,33 @@
-"""The command `vmlan`: finds the verb, loads only its module, and turns errors into words and exit codes."""
+"""The command `vmlan`: finds the verb, loads only its module, and turns errors into words and exit codes.
+
+What it takes to start is paid by every command: nothing is imported here that not every command needs,
+and `vmlan --help` needs next to nothing.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
+import gc
 import os
 import sys
-from typing import NoReturn
 
-import click
+TYPE_CHECKING = False  # `typing` takes a third of the time that Python itself takes to start
+if TYPE_CHECKING:
+    from typing import NoReturn
 
-from vmlan.errors import VmlanError
+#: What the program is, in `vmlan --help`.
+ABOUT = "Real machines on real networks, from one file, as an ordinary user."
 
 #: verb → (module, one line for `vmlan --help`); the module is loaded when the verb is used.
 VERBS: dict[str, str] = {
     "init": "write a lab.yaml to start from, or list the examples",
     "up": "bring the lab up, and return when every machine is ready",
+    "confirm": "keep the change of this host's NIC that `up` has made (place: host)",
     "down": "end the lab; its disks are kept",
     "ls": "the labs on this machine",
     "ps": "this lab's machines, addresses and networks",
     "explain": "the exact commands that `up` runs, each with its reason",
     "check": "run the lab file's checks, each with its evidence",
+    "trace": "where a packet goes and where it dies, and why",
     "capture": "every frame on the lab's links, as rows or as a file for Wireshark",
     "link": "pull a machine's cable, or slow it down",
     "set": "change what can change while the lab runs",
@@ -38,45 +45,6 @@ VERBS: dict[str, str] = {
 }
 
 
-class Verbs(click.Group):
-    """A group whose commands are imported when they are used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every verb, in the order of a lab's life rather than the alphabet's."""
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The verb's command, or None."""
-        if cmd_name not in VERBS:
-            return None
-        module = importlib.import_module(f"vmlan.cli.{cmd_name}_")
-        command: click.Command = module.command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in `--help`, without importing every verb."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a suggestion for a misspelt verb."""
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
-            from vmlan.spelling import nearest
-
-            close = nearest(args[0], VERBS)
-            hint = f"Did you mean '{close}'?" if close else "`vmlan --help` lists them."
-            ctx.fail(f"there is no command '{args[0]}'. {hint}")
-        return super().resolve_command(ctx, args)
-
-
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="vmlan", message="vmlan %(version)s")
-def vmlan() -> None:
-    """Real machines on real networks, from one file, as an ordinary user."""
-
-
 def _open_streams() -> None:
     """Whoever started us may have closed a standard stream; what opens next must not take its place."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
@@ -88,46 +56,114 @@ def _open_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode))
 
 
+def usual_help() -> str:
+    """What click prints for `vmlan --help` where there are 80 columns or more, without loading it."""
+    width = max(map(len, VERBS)) + 2
+    verbs = "".join(f"  {verb:{width}}{what}\n" for verb, what in VERBS.items())
+    return (
+        f"Usage: vmlan [OPTIONS] COMMAND [ARGS]...\n\n  {ABOUT}\n\n"
+        "Options:\n  --version   Show the version and exit.\n  -h, --help  Show this message and exit.\n\n"
+        f"Commands:\n{verbs}"
+    )
+
+
+def _help_is_usual() -> bool:
+    """Whether there is no reason for another form of it: another name of the program, a narrow terminal."""
+    if os.path.basename(sys.argv[0]) != "vmlan":  # noqa: PTH119
+        return False
+    try:
+        given = os.environ.get("COLUMNS")
+        return (int(given) if given else os.get_terminal_size(sys.stdout.fileno()).columns) >= 80
+    except ValueError:
+        return False
+    except OSError:
+        return True  # no terminal: as wide as one likes
+
+
+def _usual(words: list[str]) -> bool:
+    """Do what is asked most, if this is it, word for word; False if it is not, and nothing was done.
+
+    It needs no parser of options (click), which takes longer to load than all the rest together.
+    """
+    match words:
+        case ["--help" | "-h"] if _help_is_usual():
+            sys.stdout.write(usual_help())
+        case ["ps"] | ["ps", "--json"]:
+            from vmlan.cli import ps_shown
+
+            ps_shown.show(None, as_json=len(words) > 1)
+        case _:
+            return False
+    return True
+
+
 def main() -> NoReturn:
     """The program's entry point. Exit codes: 0 done, 1 a check or a guest failed, 2 request, 3 host."""
     _open_streams()
-    from vmlan.cli import common
-
+    gc.set_threshold(50_000)  # loading modules makes many objects and no garbage to look for
     try:
-        result = vmlan(standalone_mode=False)  # what a verb exits with, or None
-        code = result if isinstance(result, int) else 0
+        if _usual(sys.argv[1:]):
+            code = 0
+        else:
+            from vmlan.cli.group import vmlan
+
+            result = vmlan(standalone_mode=False)  # what a verb exits with, or None
+            code = result if isinstance(result, int) else 0
         sys.stdout.flush()
-    except click.UsageError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        code = _tell(error)
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """End at once: to take down module by module what ends anyway takes as long as Python takes to start."""
+    if "VMLAN_DEBUG" in os.environ:
+        sys.exit(code)  # a profiler wants to have its say
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:  # nobody may read them any more
+        os._exit(code)
+
+
+def _tell(error: BaseException) -> int:
+    """Say what went wrong; the exit code for it."""
+    import click
+
+    from vmlan.cli import common
+    from vmlan.errors import VmlanError
+
+    if isinstance(error, click.UsageError):
         common.json_error(type(error).__name__, error.format_message())
         error.show()
-        code = 2
-    except click.ClickException as error:
+        return 2
+    if isinstance(error, click.ClickException):
         error.show()
-        code = error.exit_code
-    except VmlanError as error:
+        return error.exit_code
+    if isinstance(error, VmlanError):
         common.show_error(error)
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt | click.Abort):
         print("vmlan: interrupted", file=sys.stderr)
-        code = 130
-    except BrokenPipeError:
+        return 130
+    if isinstance(error, BrokenPipeError):
         common.hush()
-        code = 141
-    except OSError as error:
+        return 141
+    if isinstance(error, OSError):
         what = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
-        with contextlib.suppress(OSError):  # it may be our output that failed
+        try:
             common.json_error("OSError", what)
             sys.stdout.flush()
+        except OSError:
+            pass  # it may be our output that failed
         common.hush()
         print(f"vmlan: {what}", file=sys.stderr)
-        code = 3
-    except Exception as error:
-        if "VMLAN_DEBUG" in os.environ:
-            raise
-        print(f"vmlan: this is a mistake of vmlan's own: {type(error).__name__}: {error}", file=sys.stderr)
-        print("  → please report it; with VMLAN_DEBUG=1 it shows where it happened", file=sys.stderr)
-        code = 3
-    sys.exit(code)
+        return 3
+    if "VMLAN_DEBUG" in os.environ:
+        raise error
+    print(f"vmlan: this is a mistake of vmlan's own: {type(error).__name__}: {error}", file=sys.stderr)
+    print("  → please report it; with VMLAN_DEBUG=1 it shows where it happened", file=sys.stderr)
+    return 3
 
 
 if __name__ == "__main__":

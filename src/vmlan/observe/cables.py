@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from vmlan.errors import VmlanError
 from vmlan.guest.agent import Agent
-from vmlan.host import shaping
-from vmlan.host.shaping import Shape
+from vmlan.host.keeper_client import KeeperClient
+from vmlan.host.shapes import Shape, read
 from vmlan.plan.layout import Layout
 from vmlan.plan.topology import Link
 from vmlan.qemu import carrier
@@ -50,7 +50,8 @@ def plugged(machine: str, links: tuple[Link, ...], layout: Layout) -> dict[int, 
 def shapes(layout: Layout) -> dict[str, Shape]:
     """What slows the host side's interfaces down; nothing where it cannot be told."""
     try:
-        return shaping.shapes(layout)
+        with KeeperClient(layout.keeper) as keeper:
+            return read(keeper, layout)
     except VmlanError:
         return {}
 

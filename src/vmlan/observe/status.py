@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Thread
 from typing import Literal
 
 from vmlan.errors import KeeperGone, VmlanError
 from vmlan.guest.agent import Agent
-from vmlan.host import journal, paths
-from vmlan.host.keeper_client import KeeperClient
-from vmlan.host.shaping import Shape
+from vmlan.host import paths
+from vmlan.host.keeper_client import KeeperClient, Kept
+from vmlan.host.shapes import Shape
 from vmlan.model import Lab, Machine
 from vmlan.observe import cables
 from vmlan.observe.ready import addresses as nic_addresses
 from vmlan.observe.ready import has_agent
 from vmlan.plan import topology as topo
 from vmlan.plan.layout import Layout, process_name
-from vmlan.plan.steps import Start
 from vmlan.plan.topology import Link
 
 
@@ -54,34 +55,74 @@ class LabStatus:
     state: Literal["running", "crashed"]
     machines: int
     running: int
+    place: Literal["private", "host"] = "private"
+
+
+#: So many questions are asked at a time.
+_AT_ONCE = 64
 
 
 def machines(lab: Lab, layout: Layout) -> tuple[MachineStatus, ...]:
-    """Every machine of a lab's file, as it is now."""
+    """Every machine of a lab's file, as it is now. All that is asked for it is asked at once."""
     links = topo.survey(lab)
     try:
         with KeeperClient(layout.keeper) as client:
             kept = client.processes()
     except KeeperGone:
         kept = {}
-    shapes = cables.shapes(layout) if kept else {}
+    running = [machine for machine in lab.machines if _runs(kept.get(process_name(machine.name)))]
+    shapes: dict[str, Shape] = {}
+    said: dict[str, dict[int, tuple[str, ...]] | None] = {}
+    plugged: dict[str, dict[int, bool]] = {}
+
+    def ask_guest(machine: Machine) -> None:
+        said[machine.name] = _ask(machine, layout, links.of(machine.name))
+
+    def ask_cards(machine: Machine) -> None:
+        plugged[machine.name] = cables.plugged(machine.name, links.of(machine.name), layout)
+
+    guests = [partial(ask_guest, machine) for machine in running]  # who take longest to answer
+    cards = [partial(ask_cards, machine) for machine in running]
+    queues = [lambda: shapes.update(cables.shapes(layout))] if kept else []
+    _at_once([*queues, *guests, *cards])
 
     def status(machine: Machine) -> MachineStatus:
-        process = kept.get(process_name(machine.name))
-        own = links.of(machine.name)
-        if process is None or process.exit is not None:
-            return MachineStatus(machine.name, "ended" if process else "down", _nics(own, {}))
-        found = _ask(machine, layout, own)
+        process, own = kept.get(process_name(machine.name)), links.of(machine.name)
+        if machine not in running:
+            return MachineStatus(machine.name, "ended" if process else "down", _nics(own, {}, {}, {}))
+        found = said[machine.name]
+        nics = _nics(own, found or {}, plugged[machine.name], shapes)
         silent = found is None and has_agent(machine)
-        plugged = cables.plugged(machine.name, own, layout)
-        nics = tuple(
-            replace(nic, up=plugged.get(nic.index), shape=shapes.get(nic.interface or "", Shape()))
-            for nic in _nics(own, found or {})
-        )
         return MachineStatus(machine.name, "silent" if silent else "running", nics)
 
-    with ThreadPoolExecutor(max_workers=16) as pool:
-        return tuple(pool.map(status, lab.machines))
+    return tuple(status(machine) for machine in lab.machines)
+
+
+def _runs(process: Kept | None) -> bool:
+    return process is not None and process.exit is None
+
+
+def _at_once(questions: Sequence[Callable[[], None]]) -> None:
+    """Ask all of these, each in a thread, and wait for the answers; raises the first error.
+
+    `concurrent.futures` does the same, and takes as long to load as all of the answers take.
+    """
+    left, errors = iter(questions), []
+
+    def work() -> None:
+        for question in left:  # `next` of a list's iterator is one operation of the interpreter
+            try:
+                question()
+            except BaseException as error:
+                errors.append(error)
+
+    threads = [Thread(target=work, daemon=True) for _ in questions[:_AT_ONCE]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def _ask(machine: Machine, layout: Layout, links: tuple[Link, ...]) -> dict[int, tuple[str, ...]] | None:
@@ -97,26 +138,43 @@ def _ask(machine: Machine, layout: Layout, links: tuple[Link, ...]) -> dict[int,
     return found
 
 
-def _nics(links: tuple[Link, ...], found: dict[int, tuple[str, ...]]) -> tuple[NicStatus, ...]:
+def _nics(
+    links: tuple[Link, ...],
+    found: dict[int, tuple[str, ...]],
+    plugged: dict[int, bool],
+    shapes: dict[str, Shape],
+) -> tuple[NicStatus, ...]:
     return tuple(
-        NicStatus(link.index, link.network.name, link.interface, link.mac, found.get(link.index, ()))
+        NicStatus(
+            link.index,
+            link.network.name,
+            link.interface,
+            link.mac,
+            found.get(link.index, ()),
+            plugged.get(link.index),
+            shapes.get(link.interface or "", Shape()),
+        )
         for link in links
     )
 
 
 def labs() -> tuple[LabStatus, ...]:
     """Every lab of this user that runs, or has crashed."""
+    from vmlan.host import journal  # what it reads takes long to load, and `ps` needs none of it
+    from vmlan.plan.steps import Start
+
     found: list[LabStatus] = []
     for layout in paths.all_layouts():
         story = journal.read(layout.journal)
         if story is None:
             continue
+        place: Literal["private", "host"] = "host" if layout.on_host else "private"
         own = [entry.step for entry in story.entries if isinstance(entry.step, Start) and entry.step.machine]
         try:
             with KeeperClient(layout.keeper) as client:
                 alive = {name for name, kept in client.processes().items() if kept.exit is None}
             running = sum(1 for step in own if step.name in alive)
-            found.append(LabStatus(story.lab, story.file, "running", len(own), running))
+            found.append(LabStatus(story.lab, story.file, "running", len(own), running, place))
         except KeeperGone:
-            found.append(LabStatus(story.lab, story.file, "crashed", len(own), 0))
+            found.append(LabStatus(story.lab, story.file, "crashed", len(own), 0, place))
     return tuple(found)
