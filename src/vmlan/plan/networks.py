@@ -42,7 +42,7 @@ def host_side(lab: Lab, links: Topology, facts: Facts) -> Iterator[Step]:
     yield Interfaces("lo", "the host side's loopback", ("link set dev lo up",))
     value = "1" if lab.host.forwarding else "0"
     what = (
-        "the host side passes packets on between its networks"
+        "the host side passes packets on between its networks, and no rule of its own turns any away"
         if lab.host.forwarding
         else "the host side passes nothing on"
     )

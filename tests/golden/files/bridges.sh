@@ -35,7 +35,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host ip -batch - <<'END'
 link set dev lo up
 END
 
-# the host side passes packets on between its networks
+# the host side passes packets on between its networks, and no rule of its own turns any away
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host sysctl -q \
     -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 
