@@ -73,8 +73,8 @@ def play(
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            jobs = [*((name, PRIVATE) for name in names), *((name, ON_HOST) for name in there)]
-            jobs.sort(key=lambda job: names.index(job[0]))
+            jobs = [(name, PRIVATE) for name in names]
+            jobs[AT_ONCE:AT_ONCE] = [(name, ON_HOST) for name in there]
             results = [result for each in pool.map(one, jobs) for result in each]
         except KeyboardInterrupt:
             _ENDS.set()  # what is being looked at is looked at; then the labs that are up end
