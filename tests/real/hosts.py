@@ -112,7 +112,7 @@ class Host:
 
     def keeper(self) -> str:
         """The keeper's number on the host."""
-        for line in self.ok("ps", "-eo", "pid,args").splitlines():
+        for line in self.ok("ps", "-ww", "-eo", "pid,args").splitlines():
             words = line.split()
             if any(word.endswith("host/keeper.py") for word in words) and "unshare" not in words:
                 return words[0]
