@@ -66,16 +66,6 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host dnsmasq --conf-file=/dev
     --dhcp-leasefile=/run/user/1000/vmlan/here-123456/net-lan/leases \
     < /dev/null > /run/user/1000/vmlan/here-123456/net-lan/dnsmasq.log 2>&1 &
 
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host ip -batch - <<'END'
-# quiet: a bridge, which is a switch
-link add name quiet address 52:54:00:47:67:82 type bridge
-link set dev quiet up
-# cd-first's NIC 0: a tap, and a port of quiet, so without an address
-tuntap add dev cd-first-quiet mode tap
-link set dev cd-first-quiet addrgenmode none master quiet
-link set dev cd-first-quiet up
-END
-
 # installer's sockets and logs
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-installer
 
@@ -171,7 +161,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -device ide-cd,bus=ide.1,unit=0,id=dev-cdrom0,drive=cdrom0 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-disk-first/qemu.log 2>&1 &
 
-# cd-first: what its disks and media hold, 64M, e1000 on quiet
+# cd-first: what its disks and media hold, 64M, no NIC
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 \
     -name cd-first -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 64M -smp 1 \
     -display none -vga std \
@@ -184,6 +174,4 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -device virtio-blk-pci,id=dev-disk0,drive=disk0,bootindex=100 \
     -drive if=none,id=cdrom0,file=/cache/media/ipxe/image,format=raw,media=cdrom,readonly=on \
     -device ide-cd,bus=ide.1,unit=0,id=dev-cdrom0,drive=cdrom0,bootindex=0 \
-    -netdev tap,id=net0,ifname=cd-first-quiet,script=no,downscript=no \
-    -device e1000,id=nic0,netdev=net0,mac=52:54:00:56:7f:02 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-cd-first/qemu.log 2>&1 &
