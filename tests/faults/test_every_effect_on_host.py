@@ -160,3 +160,25 @@ def test_force_forgets_what_cannot_be_undone(tmp_path: Path) -> None:
     executor.take_down(force=True)
     assert any("could not be undone" in note for note in executor.notes)
     assert not world.layout.book or not world.layout.book.exists()
+
+
+def test_a_nic_is_put_back_before_its_bridge_goes_by_its_mark_whatever_the_journal_knows(
+    tmp_path: Path,
+) -> None:
+    class Watching(FakeEffects):
+        def unbridge_nic(self) -> tuple[str, ...]:
+            assert "pub" in world.interfaces, "the host's address went with it"
+            world.interfaces.discard("pub")
+            seen.append("put back")
+            return ()
+
+    for damage in ("a line", "all"):
+        seen: list[str] = []
+        world = host(tmp_path / damage.replace(" ", "-"))
+        bring_up(world)
+        world.interfaces.add("pub")
+        world.altnames["pub"] = {"vmlan-lab.pub"}
+        if damage == "all":
+            world.layout.journal.unlink()
+        Executor(Watching(world), world.layout).take_down()
+        assert seen == ["put back"]

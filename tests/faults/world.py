@@ -103,7 +103,7 @@ class FakeEffects:
     def _half(self) -> bool:
         return self._mode in ("half", "torn")
 
-    def make_folder(self, path: Path, owner: str = "") -> None:
+    def make_folder(self, path: Path, owner: str = "", pipes: tuple[str, ...] = ()) -> None:
         failing = self._effect()
         path.mkdir(parents=True, exist_ok=True)
         self._after(failing)
@@ -234,8 +234,8 @@ class FakeEffects:
         return [("ip", name) for name in self._world.tables]
 
     def bridge_nic(self, step: BridgeNic) -> None:
-        self._effect()
+        self._after(self._effect())
 
     def unbridge_nic(self) -> tuple[str, ...]:
-        self._effect()
+        self._after(self._effect())
         return ()

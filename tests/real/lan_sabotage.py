@@ -2,8 +2,9 @@
 
     tools/lan-sabotage [--fifty] [--only KIND] [--seed N] [-v]
 
-`ip` fails at each of its commands in turn, vmlan is killed at twenty instants, each of the guard's two processes and both
-at once, nobody confirms, and the outside is not what it was. `--fifty`: `ip` fails at every few commands only.
+`ip` fails at each of its commands in turn, and so do the change's other programs; vmlan is killed at twenty instants, each of
+the guard's two processes and both at once, nobody confirms, and the outside is not what it was. `--fifty`: commands fail at
+every few places only.
 
 Nobody ever confirms, so after each of them, within the time limit, `ip addr`, `ip route` (all tables), `rule`, `link`, the
 neighbours that were set, the sysctls and `nft` must be what they were, in the words of `ip` and `nft` themselves. A TCP
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -50,6 +52,27 @@ if cut: print(f"Command failed -:{left}: sabotaged", file=sys.stderr)
 sys.exit(1 if cut else code)
 """
 
+#: Another program of the change, which fails when it runs the N-th time: after half of its words, or all, have had effect.
+FAKE_OTHER = """#!/usr/bin/python3
+import os, subprocess, sys
+name, argv = os.path.basename(sys.argv[0]), sys.argv[1:]
+path, real = f"{os.environ['LAN_SABOTAGE']}/{name}-fail-at", REAL
+try: left, part = open(path).read().split()
+except OSError: os.execv(real, [name, *argv])
+if int(left) > 1:
+    open(path, "w").write(f"{int(left) - 1} {part}"); os.execv(real, [name, *argv])
+os.unlink(path)
+words = [word for word in argv if not word.startswith("-")]
+done = words[: len(words) // 2] if part == "half" else words if part == "all" else []
+given = [word for word in argv if word.startswith("-") or word in done]
+if done: subprocess.run([real, *(given if name == "sysctl" else argv)])
+print(f"{name}: sabotaged", file=sys.stderr)
+sys.exit(1)
+"""
+
+#: How many commands of each of these the change of this world's NIC has.
+OTHERS = {"sysctl": 2, "timeout": 1}
+
 
 @dataclass
 class Case:
@@ -70,6 +93,9 @@ class Sabotage:
             folder.mkdir()
         (self.path / "ip").write_text(FAKE_IP)
         (self.path / "ip").chmod(0o755)
+        for name in OTHERS:
+            (self.path / name).write_text(FAKE_OTHER.replace("REAL", repr(shutil.which(name))))
+            (self.path / name).chmod(0o755)
         os.environ["LAN_SABOTAGE"] = str(self.state)
         self.lines = self.count_lines()
 
@@ -92,6 +118,13 @@ class Sabotage:
             yield Case(
                 "ip", f"ip fails at command {number} of {self.lines}", lambda n=number: self.ip_fails(n)
             )
+        for name, count in OTHERS.items():
+            for number in range(1, count + 1):
+                for part in ("nothing", "half", "all") if name == "sysctl" else ("nothing", "all"):
+                    yield Case(
+                        "other", f"{name} fails, time {number} of {count}, with {part} of it done",
+                        lambda w=name, n=number, p=part: self.other_fails(w, n, p),
+                    )  # fmt: skip
         for number in range(20):
             during = number % 2 == 0
             delay = self.random.uniform(0.0, 0.15 if during else 1.4)
@@ -149,6 +182,14 @@ class Sabotage:
         said = driver.until("failed")
         driver.close()
         assert "sabotaged" in str(said["what"]), said
+        return "put back"
+
+    def other_fails(self, name: str, number: int, part: str) -> str:
+        (self.state / f"{name}-fail-at").write_text(f"{number} {part}")
+        driver = self.driver()
+        said = driver.until("failed", "waiting")
+        driver.close()
+        assert f"{name} failed" in str(said.get("what")) and "sabotaged" in str(said["what"]), said
         return "put back"
 
     def until_changing(self) -> None:
@@ -241,7 +282,8 @@ def run(seed: int, only: str = "", verbose: bool = False, fifty: bool = False) -
         session.lap()
         cases = [case for case in sabotage.cases() if not only or case.kind == only]
         if fifty:
-            others = [case for case in cases if case.kind != "ip"]
+            others = [case for case in cases if case.kind not in {"ip", "other"}]
+            others += [case for case in cases if case.kind == "other"][1::3]
             failing = [case for case in cases if case.kind == "ip"]
             step = max(len(failing) / (50 - len(others)), 1)
             cases = [failing[int(n * step)] for n in range(50 - len(others))] + others
@@ -255,7 +297,7 @@ def run(seed: int, only: str = "", verbose: bool = False, fifty: bool = False) -
                 left = f"not as expected: {error}"
             if not settled(sabotage.folder, LIMIT):
                 left += "\na guard is still at work"
-            for name in ("hook", "fail-at"):
+            for name in ("hook", "fail-at", *(f"{other}-fail-at" for other in OTHERS)):
                 (sabotage.state / name).unlink(missing_ok=True)
             left += world.differs(before)
             good += not left
@@ -284,7 +326,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default="", choices=["", "ip", "killed", "guard", "deadline", "world"])
+    parser.add_argument(
+        "--only", default="", choices=["", "ip", "other", "killed", "guard", "deadline", "world"]
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--fifty", action="store_true")
     parser.add_argument("-v", "--verbose", action="store_true")

@@ -41,6 +41,11 @@ machines:
   vm1: {nics: [lan], memory: 128M, image: tiny, disks: [{size: 1M}]}
 """
 
+#: The same, with the host's NIC as a port.
+STATIONS = SMALL.replace(
+    "lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true, nat: true}", "lan: {kind: bridge, uplink: true}"
+)
+
 
 @pytest.fixture
 def host(bench: Bench) -> Iterator[Host]:
@@ -272,42 +277,6 @@ def test_two_labs_and_one_switch(host: Host) -> None:
     assert differences(host.network(), before) == []
 
 
-#: What Docker makes of a host (with `iptables-nft`), and what mends it, as nft has `-I DOCKER-USER -i lan …`.
-DOCKER = """
-table ip filter {
-  chain DOCKER-USER { counter return; }
-  chain DOCKER-FORWARD { iifname "docker0" counter accept; }
-  chain FORWARD {
-    type filter hook forward priority filter; policy drop;
-    counter jump DOCKER-USER
-    counter jump DOCKER-FORWARD
-  }
-}
-"""
-MENDED = """
-insert rule ip filter DOCKER-USER iifname "lan" counter accept
-insert rule ip filter DOCKER-USER oifname "lan" counter accept
-"""
-
-
-def test_what_another_program_would_drop_is_said_before_and_so_is_what_mends_it(host: Host) -> None:
-    host.bench.write(SMALL)
-    host.ok("nft", "-f", "-", stdin=DOCKER)
-    before = host.network()
-    said = host.vmlan("up")
-    assert "Docker's policy (ip filter FORWARD) would drop what is passed on from and to lan" in said.err
-    assert "iptables -I DOCKER-USER -i lan -j ACCEPT" in said.err
-    ping = (str(VMLAN), "exec", "vm1", "--", "ping", "-c", "1", "-W", "1", "203.0.113.68")
-    assert host.run(*ping).code == 1
-    host.ok("nft", "-f", "-", stdin=MENDED)
-    assert host.run(*ping).code == 0
-    assert "Docker" not in host.ok(str(VMLAN), "explain")
-    host.down("--now", "--disks")
-    host.ok("nft", "flush", "chain", "ip", "filter", "DOCKER-USER")
-    host.ok("nft", "add", "rule", "ip", "filter", "DOCKER-USER", "counter", "return")
-    assert differences(host.network(), before) == []
-
-
 def test_the_script_makes_the_same_lab_and_puts_the_host_back(host: Host) -> None:
     host.bench.write(SMALL)
     before = host.network()
@@ -334,12 +303,7 @@ def test_the_script_makes_the_same_lab_and_puts_the_host_back(host: Host) -> Non
 
 def test_guests_are_stations_of_the_hosts_own_network(host: Host) -> None:
     """F26 to F31: the NIC is a port, the bridge has its MAC and the host's address, guests lease from outside."""
-    host.bench.write(
-        SMALL.replace(
-            "lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true, nat: true}",
-            "lan: {kind: bridge, uplink: true}",
-        )
-    )
+    host.bench.write(STATIONS)
     give(host)
     before = host.network()
     refused = host.vmlan("up")

@@ -315,9 +315,23 @@ def test_the_preview_says_what_is_reached_by_which_way() -> None:
     assert (
         said[0] == "this host keeps 198.51.100.50/24, on br0; eth0 becomes a port of it, without an address"
     )
-    assert said[1] == "default: through 198.51.100.1 on br0, until now through eth0"
+    assert said[1] == "the route through eth0 will lead through br0 (vmlan explain names each)"
+    assert lan.ways(PLAIN, "eth0", "br0") == ("default: through 198.51.100.1 on br0, until now through eth0",)
     leased = host([address("198.51.100.50", 24, valid_life_time=900, preferred_life_time=900)])
     assert any("is a lease, which ends in 900 s" in line for line in lan.preview(leased, "eth0", "br0"))
+
+
+def test_the_preview_of_a_busy_host_is_no_longer_than_that_of_a_plain_one() -> None:
+    busy = host(
+        [address(f"198.51.100.{n}", 24) for n in range(50, 60)],
+        "\n".join(f"unicast 203.0.113.{n} via 198.51.100.1 dev eth0 table main" for n in range(40)),
+    )
+    said = lan.preview(busy, "eth0", "br0")
+    assert said[0].startswith(
+        "this host keeps 198.51.100.50/24, 198.51.100.51/24, 198.51.100.52/24 and 7 more"
+    )
+    assert said[1].startswith("the 40 routes through eth0 will lead through br0")
+    assert len(lan.ways(busy, "eth0", "br0")) == 40 and len(said) <= 5
 
 
 def test_firewall_rules_that_name_the_nic_are_told() -> None:

@@ -282,7 +282,7 @@ NEED = Need("lan", forward=True, between=True, serves=True)
         ("docker-mended", None, [], None),
         ("ufw", "ufw", ["forward", "input"], "ufw route allow in on lan"),
         ("firewalld", "firewalld", ["forward", "input"], "firewall-cmd --zone=trusted --add-interface=lan"),
-        ("plain", "nftables", ["forward"], 'nft insert rule inet filter forward iifname "lan" accept'),
+        ("plain", "nftables", ["forward"], "nft insert rule inet filter forward 'iifname \"lan\" accept'"),
     ],
 )
 def test_whose_chain_would_drop_what(
@@ -295,7 +295,69 @@ def test_whose_chain_would_drop_what(
 
 
 def test_a_pattern_of_names_lets_pass_too() -> None:
-    assert coexist.findings(rows("plain"), {}, [Need("lab7", forward=True)]) == ()
+    assert coexist.findings([*rows("plain"), ANSWERS], {}, [Need("lab7", forward=True)]) == ()
+
+
+#: What lets the answers of all connections pass (`ct state established,related accept`), as nft prints it.
+ANSWERS: dict[str, Any] = {
+    "rule": {
+        "family": "inet",
+        "table": "filter",
+        "chain": "forward",
+        "expr": [
+            {
+                "match": {
+                    "op": "in",
+                    "left": {"ct": {"key": "state"}},
+                    "right": ["established", "related"],
+                }
+            },
+            {"accept": None},
+        ],
+    }
+}
+
+
+def test_one_direction_is_not_enough_where_answers_are_dropped_too() -> None:
+    only_in = [
+        row for row in rows("docker-mended") if "oifname" not in str(row) or "DOCKER-USER" not in str(row)
+    ]
+    assert len(only_in) < len(rows("docker-mended"))
+    assert [each.owner for each in coexist.findings(only_in, {}, [Need("lan", forward=True)])] == ["docker"]
+    (found,) = coexist.findings(rows("plain"), {}, [Need("lab7", forward=True)])
+    assert found.mend[1] == "nft insert rule inet filter forward 'oifname \"lab7\" accept'"
+
+
+@pytest.mark.parametrize(
+    "words, also",
+    [
+        ({"xt": {"type": "match", "name": "conntrack"}}, {"accept": None}),
+        (
+            {"vmap": {"key": {"ct": {"key": "state"}}, "data": {"set": [["established", {"accept": None}]]}}},
+            None,
+        ),
+    ],
+)
+def test_answers_may_be_let_pass_in_other_words(words: dict[str, Any], also: dict[str, Any] | None) -> None:
+    rule = {**ANSWERS["rule"], "expr": [words, *([also] if also else [])]}
+    assert coexist.findings([*rows("plain"), {"rule": rule}], {}, [Need("lab7", forward=True)]) == ()
+
+
+@pytest.mark.parametrize(
+    "name, chain, mend",
+    [
+        ("docker", "ip filter DOCKER-FORWARD", "iptables -I DOCKER-USER -i lan -j ACCEPT"),
+        ("ufw", "ip filter ufw-reject-forward", "ufw route allow in on lan"),
+        (
+            "firewalld",
+            "inet firewalld filter_FWD_public",
+            "firewall-cmd --zone=trusted --add-interface=lan",
+        ),
+        ("plain", "inet filter other", "nft insert rule inet filter other 'iifname \"lan\" accept'"),
+    ],
+)
+def test_what_lets_pass_a_chain_that_has_dropped_something(name: str, chain: str, mend: str) -> None:
+    assert coexist.mends(rows(name), chain, "lan", "forward")[0] == mend
 
 
 def test_who_needs_nothing_is_told_nothing() -> None:
@@ -314,7 +376,12 @@ def test_the_older_iptables_has_tables_of_its_own() -> None:
     saved = "# Generated\n*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n"
     (found,) = coexist.findings([], {}, [NEED], saved + "-A FORWARD -i eth1 -j ACCEPT\nCOMMIT\n")
     assert found.owner == "iptables-legacy" and found.mend[0] == "iptables-legacy -I FORWARD -i lan -j ACCEPT"
-    assert coexist.findings([], {}, [NEED], saved + "-A FORWARD -i lan -o eth0 -j ACCEPT\nCOMMIT\n") == ()
+    way_out = "-A FORWARD -i lan -o eth0 -j ACCEPT\n"
+    (found,) = coexist.findings([], {}, [NEED], f"{saved}{way_out}COMMIT\n")
+    assert found.mend[1] == "iptables-legacy -I FORWARD -o lan -j ACCEPT"
+    answers = "-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
+    for back in (answers, "-A FORWARD -i eth0 -o lan -j ACCEPT\n"):
+        assert coexist.findings([], {}, [NEED], f"{saved}{way_out}{back}COMMIT\n") == ()
 
 
 def test_what_would_be_dropped_is_a_note_of_the_plan() -> None:

@@ -423,6 +423,7 @@ class _RealNic(_World):
         self.map = stations.survey(lab, survey, lab_links.all_links(lab, survey))
         self.scene = type("Scene", (), {"lab": lab, "links": survey})()
         self.routes["host", "203.0.113.68"] = Route("eth0", "198.51.100.1", "198.51.100.2")
+        self.ruleset: list[dict[str, Any]] = []
         for source in (PRIVATE, MASKED):
             self.routes[stations.INTERNET, source] = NoRoute("nobody can say")
 
@@ -440,6 +441,19 @@ def test_a_private_source_that_leaves_by_a_real_nic() -> None:
     found = diagnose(_case(_RealNic(), {"wire": PRIVATE, "uplink": PRIVATE}))
     assert (found.reason, found.at) == (Reason.NO_NAT, stations.INTERNET)
     assert _verdict(_case(_RealNic(), {"wire": PRIVATE, "uplink": MASKED}))[0] is Reason.NO_ANSWER
+
+
+def test_an_answer_that_comes_in_by_a_real_nic_is_followed_from_there() -> None:
+    """And where somebody else's rule drops it, that rule is not to go: there is a way to let it pass."""
+    world = _RealNic()
+    answer = rules.Dropped(
+        "inet theirs on", "policy drop", answer=True, undo="nft chain inet theirs on '{ policy accept; }'"
+    )
+    found = diagnose(_case(world, {"wire": PRIVATE, "uplink": MASKED}, ("uplink",), dropped=(answer,)))
+    assert (found.reason, found.at, found.answer) == (Reason.FILTERED, "host", True)
+    assert found.mend == tuple(
+        f"nft insert rule inet theirs on '{way} \"wire\" accept'" for way in ("iifname", "oifname")
+    )
 
 
 def test_a_rule_counts_for_the_packet_that_it_dropped() -> None:

@@ -52,6 +52,8 @@ def _summary(report: lifecycle.DownReport) -> str:
         )
     if report.kept:
         return f"the lab has ended; {_count(report.kept)} kept, in {report.kept[0].parents[1]}"
+    if report.residue:
+        return "the lab has ended; what could not be undone is told above"
     return "the lab has ended; nothing of it is left"
 
 

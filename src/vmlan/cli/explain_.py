@@ -31,15 +31,16 @@ def show(file: Path, name: str | None, *, script: bool, as_json: bool) -> None:
     if name is not None and name not in explain.names(plan):
         hint = "it has: " + ", ".join(sorted(explain.names(plan)))
         raise UnknownName(f"there is no machine or network '{name}' in the plan", hint=hint)
+    notes = (*plan.notes, *plan.details)
     if as_json:
         rows = explain.paragraphs(plan, facts.layout, name)
         steps = [{"ids": row.ids, "reason": row.reason or None, "shell": row.shell} for row in rows]
-        common.print_json({"lab": lab.name, "notes": plan.notes, "steps": steps})
+        common.print_json({"lab": lab.name, "notes": notes, "steps": steps})
         return
     if script:
         print(explain.script(plan, facts.layout, lab.name, version("vmlan")), end="")
         return
-    for note in plan.notes if name is None else ():
+    for note in notes if name is None else ():
         print(common.styled(f"# note: {note}", fg="yellow"))
     for line in explain.text(plan, facts.layout, name).splitlines():
         print(common.styled(line, fg="green") if line.startswith("#") else line)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmlan.errors import HostError
+from vmlan.host import real_host
+from vmlan.plan import marks
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import BridgeNic
 
@@ -94,12 +96,50 @@ def taken_back(change: NicChange) -> HostError | None:
 
 
 def undo(layout: Layout) -> tuple[str, ...]:
-    """Put the NIC back as it was, if it was ever touched; notes on what differs."""
-    if not folder(layout).exists():
-        return ()
-    from vmlan.host.lan import client
+    """Put the NIC back as it was, if it was ever touched; notes on what differs.
 
-    return _differences(client.rollback(folder(layout)))
+    Raises `HostError` where a bridge of the lab is this host's station still, and nothing says what its NIC
+    was.
+    """
+    notes: tuple[str, ...] = ()
+    if folder(layout).exists():
+        from vmlan.host.lan import client
+
+        notes = _differences(client.rollback(folder(layout)))
+    for bridge, nic in _stations(layout):
+        raise HostError(
+            f"{bridge} is this host's station in {nic}'s place, and the record of what {nic} was is lost or"
+            f" cannot be read; {bridge} is left, since this host would lose its addresses and routes with it",
+            hint=f"a reboot makes {nic} again what this host's configuration says; or move what `ip addr show"
+            f" dev {bridge}` and `ip route show dev {bridge}` say by hand, then: ip link del {bridge}",
+        )
+    return notes
+
+
+def _stations(layout: Layout) -> Iterator[tuple[str, str]]:
+    """The lab's bridges that stand in a NIC's place, each with that NIC, as the kernel has them.
+
+    Such a bridge was given the MAC of its port, which is not the lab's (`plan.lan`). One that was given none
+    has a port's by chance, and is told by its addr_assign_type (Linux, ABI/testing/sysfs-class-net).
+    """
+    there = {each.name: each for each in real_host.interfaces()}
+    for nic in there.values():
+        bridge = there.get(nic.master or "")
+        if bridge is None or marks.is_marked(layout, nic.altnames):
+            continue
+        of_nic, of_bridge = (Path("/sys/class/net", each.name) for each in (nic, bridge))
+        given = _text(of_bridge / "addr_assign_type") == "3" and _text(of_bridge / "address") == _text(
+            of_nic / "address"
+        )
+        if given and marks.is_marked(layout, bridge.altnames):
+            yield bridge.name, nic.name
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def recover(layout: Layout) -> tuple[str, ...]:

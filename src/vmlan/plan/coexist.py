@@ -87,9 +87,20 @@ def findings(
 
     `ruleset`: the list under "nftables" of `nft -j list ruleset`. `switches`: sysctls by name. `legacy`: what
     `iptables-legacy-save` says (its tables are not nftables'). A chain that has a rule which accepts an
-    interface by its name is taken to be mended for it.
+    interface by its name is taken to be mended for it; what is passed on needs one for each direction, or
+    one for all answers.
     """
     return tuple(_findings(ruleset, switches, wanted, legacy))
+
+
+def mends(ruleset: Sequence[Mapping[str, Any]], chain: str, interface: str, hook: Hook) -> tuple[str, ...]:
+    """The commands that let packets of an interface pass a chain of somebody else's which dropped one.
+
+    `chain`: `FAMILY TABLE CHAIN`, of which the hook's base chain may be another that leads to it.
+    """
+    family, table, name = chain.split(" ", 2)
+    found = _Chain(family, table, name, _owner(family, table, hook, ruleset))
+    return _forward_mend(found, interface) if hook == "forward" else _input_mend(found, interface)
 
 
 def _findings(
@@ -102,7 +113,7 @@ def _findings(
     for need in wanted:
         name = need.interface
         for chain in forward:
-            if _lets_pass(name, chain, ruleset, legacy):
+            if _lets_pass(name, chain, ruleset, legacy, both=need.forward):
                 continue
             by = f"{_OWNERS[chain.owner]} ({chain.words})"
             if need.forward:
@@ -176,26 +187,60 @@ def _owner(
     return "iptables" if named_so else "nftables"
 
 
-def _lets_pass(interface: str, chain: _Chain, ruleset: Sequence[Mapping[str, Any]], legacy: str) -> bool:
-    """Whether some rule of the chain's table accepts what comes in by that interface."""
+def _lets_pass(
+    interface: str, chain: _Chain, ruleset: Sequence[Mapping[str, Any]], legacy: str, *, both: bool = False
+) -> bool:
+    """Whether some rule of the chain's table accepts what comes in by an interface; `both`: and goes out."""
     if chain.owner == "iptables-legacy":
-        pattern = rf"^-A .*-i {re.escape(interface)}(?: .*)? -j ACCEPT"
-        return re.search(pattern, legacy, re.MULTILINE) is not None
-    rules = (row["rule"] for row in ruleset if "rule" in row)
-    return any(
-        rule["family"] == chain.family and rule["table"] == chain.table and _accepts(rule, interface)
-        for rule in rules
-    )
+        rules = [line for line in legacy.splitlines() if re.search("^-A .* -j ACCEPT", line)]
+        into, out, back = (
+            any(re.search(pattern, line) for line in rules)
+            for pattern in (
+                rf" -i {re.escape(interface)} ",
+                rf" -o {re.escape(interface)} ",
+                r"^(?!.* -[io] ).*ESTABLISHED",
+            )
+        )
+    else:
+        own = [
+            row["rule"]
+            for row in ruleset
+            if "rule" in row and (row["rule"]["family"], row["rule"]["table"]) == (chain.family, chain.table)
+        ]
+        into = any(_accepts(rule, interface, "iifname") for rule in own)
+        out = any(_accepts(rule, interface, "oifname") for rule in own)
+        back = any(_accepts_answers(rule) for rule in own)
+    return into and (out or back or not both)
 
 
-def _accepts(rule: Mapping[str, Any], interface: str) -> bool:
+def _accepts(rule: Mapping[str, Any], interface: str, way: str) -> bool:
     found = [each for each in rule["expr"] if isinstance(each, Mapping)]
     accepts = any("accept" in each or _goes_to_trusted(each) for each in found)
     return accepts and any(
-        each.get("match", {}).get("left") == {"meta": {"key": "iifname"}}
+        each.get("match", {}).get("left") == {"meta": {"key": way}}
         and _names(each["match"].get("right"), interface)
         for each in found
     )
+
+
+def _accepts_answers(rule: Mapping[str, Any]) -> bool:
+    """Whether it accepts the packets of every connection that something accepted the first packet of."""
+    found = [each for each in rule["expr"] if isinstance(each, Mapping)]
+    matches = [each["match"] for each in found if "match" in each]
+    for vmap in (each["vmap"] for each in found if "vmap" in each):
+        if not matches and _of_state(vmap.get("key")) and "established" in str(vmap.get("data")):
+            return True
+    if not any("accept" in each for each in found):
+        return False
+    # What nft cannot translate of iptables' modules it only names; this one is for the state.
+    if not matches:
+        return any(each.get("xt", {}).get("name") in {"conntrack", "state"} for each in found)
+    return len(matches) == 1 and _of_state(matches[0]["left"]) and "established" in str(matches[0]["right"])
+
+
+def _of_state(left: object) -> bool:
+    """Whether it is the state of a packet's connection; nft writes that of iptables' module so too."""
+    return left == {"ct": {"key": "state"}}
 
 
 def _goes_to_trusted(expression: Mapping[str, Any]) -> bool:
@@ -242,4 +287,4 @@ def _mend(chain: _Chain, name: str, *, both: bool) -> tuple[str, ...]:
     ways = (("-i", "iifname"), ("-o", "oifname")) if both else (("-i", "iifname"),)
     if chain.owner in {"iptables", "iptables-legacy"}:
         return tuple(f"{chain.owner} -I {chain.name} {way} {name} -j ACCEPT" for way, _ in ways)
-    return tuple(f'nft insert rule {chain.words} {key} "{name}" accept' for _, key in ways)
+    return tuple(f"nft insert rule {chain.words} '{key} \"{name}\" accept'" for _, key in ways)

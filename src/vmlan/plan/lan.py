@@ -99,25 +99,33 @@ def commands(steps: tuple[Step, ...]) -> list[Command]:
     return found
 
 
+def ways(snapshot: Snapshot, nic: str, bridge: str) -> tuple[str, ...]:
+    """What will be reachable by which way, a line for each route."""
+    found = []
+    for words in _moved(snapshot, nic):
+        via, table = lan_lines.value(words, "via"), lan_lines.value(words, "table")
+        way = f"{via} on {bridge}" if via and words.count("via") == 1 else bridge
+        where = f" (table {table})" if table not in {None, "main"} else ""
+        found.append(f"{lan_lines.destination(words)}: through {way}, until now through {nic}{where}")
+    return tuple(found)
+
+
 def preview(snapshot: Snapshot, nic: str, bridge: str, facts: NicFacts | None = None) -> tuple[str, ...]:
-    """What will be reachable by which way, and what the user should know before."""
+    """What the user should know before; `ways` says more."""
     return tuple(_preview(snapshot, nic, bridge, facts or NicFacts()))
 
 
 def _preview(snapshot: Snapshot, nic: str, bridge: str, facts: NicFacts) -> Iterator[str]:
     link = snapshot.link(nic) or {}
     addresses = [info for family in lan_lines.FAMILIES for info in snapshot.addresses_of(nic, family)]
-    shown = ", ".join(f"{info['local']}/{info['prefixlen']}" for info in addresses if info["scope"] != "link")
+    shown = [f"{info['local']}/{info['prefixlen']}" for info in addresses if info["scope"] != "link"]
     if shown:
-        yield f"this host keeps {shown}, on {bridge}; {nic} becomes a port of it, without an address"
+        yield f"this host keeps {_some(shown)}, on {bridge}; {nic} becomes a port of it, without an address"
     else:
         yield f"{nic} becomes a port of {bridge}; without an address, this host is no station of its network"
-    for family in lan_lines.FAMILIES:
-        for words in lan_lines.moved_routes(snapshot, nic, family):
-            via, table = lan_lines.value(words, "via"), lan_lines.value(words, "table")
-            way = f"{via} on {bridge}" if via and words.count("via") == 1 else bridge
-            where = f" (table {table})" if table not in {None, "main"} else ""
-            yield f"{lan_lines.destination(words)}: through {way}, until now through {nic}{where}"
+    if count := len(_moved(snapshot, nic)):
+        routes = "the route through" if count == 1 else f"the {count} routes through"
+        yield f"{routes} {nic} will lead through {bridge} (vmlan explain names each)"
     yield f"guests on {bridge} are stations of {nic}'s network, each with its own MAC and address"
     yield from _cautions(snapshot, nic, bridge, int(link.get("mtu", 1500)))
     for program in facts.dhcp_clients:
@@ -127,11 +135,23 @@ def _preview(snapshot: Snapshot, nic: str, bridge: str, facts: NicFacts) -> Iter
         )
 
 
+#: How many addresses are named.
+_SHOWN = 3
+
+
+def _some(words: list[str]) -> str:
+    """The first of many."""
+    more = len(words) - _SHOWN
+    return ", ".join(words[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _moved(snapshot: Snapshot, nic: str) -> list[list[str]]:
+    """The routes that will lead through the bridge, as `ip` takes them."""
+    return [words for family in lan_lines.FAMILIES for words in lan_lines.moved_routes(snapshot, nic, family)]
+
+
 def _cautions(snapshot: Snapshot, nic: str, bridge: str, mtu: int) -> Iterator[str]:
-    moved = [
-        words for family in lan_lines.FAMILIES for words in lan_lines.moved_routes(snapshot, nic, family)
-    ]
-    if not any(lan_lines.destination(words) == "default" for words in moved):
+    if not any(lan_lines.destination(words) == "default" for words in _moved(snapshot, nic)):
         yield f"no default route of this host leads through {nic}"
     leased = [
         info

@@ -114,6 +114,14 @@ def notes(lab: Lab, links: Topology, facts: Facts) -> Iterator[str]:
         yield f"{finding.what}. What would mend it: {'; '.join(finding.mend)}"
 
 
+def details(lab: Lab, facts: Facts) -> Iterator[str]:
+    """What `explain` says besides: every route that moves with a NIC."""
+    lan_facts = facts.host.lan if facts.host is not None else None
+    for net in lab.networks:
+        if isinstance(net, BridgeNetwork) and net.nic is not None and lan_facts is not None:
+            yield from lan.ways(lan_facts.snapshot, net.nic, addressing.interface_name(net.name))
+
+
 def _forwarding_notes(lab: Lab, host: HostFacts) -> Iterator[str]:
     own = [net for net in lab.networks if topo.host_address(net) is not None]
     nic = topo.uplink_nic(lab) or "NIC"

@@ -12,6 +12,7 @@ from vmlan.observe.trace.case import Case
 from vmlan.observe.trace.leaving import why_not
 from vmlan.observe.trace.neighbours import lacks_address, link_down, nobody_answers, other_owner
 from vmlan.observe.trace.sightings import Seen
+from vmlan.observe.trace.stations import INTERNET
 from vmlan.observe.trace.values import Verdict
 from vmlan.observe.trace.way import Leg, Way
 from vmlan.plan import topology as topo
@@ -153,6 +154,9 @@ def _way_back(case: Case) -> Way:
     source = case.seen.first.packet.source
     seen = case.seen.question.get(last.to.link)
     shown = seen.packet.source if seen is not None else source
+    if last.to.station == INTERNET and last.out is not None and last.out.link in case.seen.answer:
+        # Nobody can ask a router there for its way; but the answer has found it.
+        return ways.find(case.world, last.station, source, case.probe.address, last.out)
     back = ways.find(case.world, last.to.station, shown, case.probe.address)
     if shown != source and back.legs and back.legs[-1].to is not None:
         router = back.legs[-1].to

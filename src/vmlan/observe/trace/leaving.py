@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vmlan.model import HOST_SIDE
+from vmlan.addressing import interface_name
+from vmlan.model import HOST_SIDE, Place
 from vmlan.observe.links import OUTSIDE
 from vmlan.observe.trace import mend
 from vmlan.observe.trace.case import Case, device
@@ -11,6 +12,7 @@ from vmlan.observe.trace.stations import INTERNET, STACK
 from vmlan.observe.trace.values import Verdict
 from vmlan.observe.trace.way import Leg
 from vmlan.observe.trace.world import Route
+from vmlan.plan import coexist
 from vmlan.plan import topology as topo
 from vmlan.reasons import Reason
 
@@ -31,7 +33,7 @@ def why_not(case: Case, leg: Leg) -> Verdict:
 def _host(case: Case, leg: Leg) -> Verdict:
     world, passing = case.world, leg.came is not None
     if case.dropped_here is not None:
-        return _by_rule(case)
+        return _by_rule(case, leg)
     if passing and not world.forwards(case.way.address):
         why = "the host side passes nothing on: net.ipv4.ip_forward is 0"
         if ":" in case.way.address:
@@ -59,11 +61,26 @@ def _uplink_down(case: Case) -> Verdict | None:
     return link_down(case, ports[0]) if ports else None
 
 
-def _by_rule(case: Case) -> Verdict:
+def _by_rule(case: Case, leg: Leg) -> Verdict:
     dropped = case.dropped_here
     assert dropped is not None
     why = f"a rule in {dropped.chain} drops {case.what}: {dropped.rule}"
-    return Verdict(Reason.FILTERED, HOST_SIDE, why, mend.rule(dropped), case.answer, dropped.rule)
+    fix = _theirs(case, leg) or mend.rule(dropped)
+    return Verdict(Reason.FILTERED, HOST_SIDE, why, fix, case.answer, dropped.rule)
+
+
+def _theirs(case: Case, leg: Leg) -> tuple[str, ...]:
+    """On a real host a rule may be somebody else's, and is not to go: what its owner provides instead."""
+    lab, dropped = case.world.scene.lab, case.dropped_here
+    assert dropped is not None
+    if lab.host.place is not Place.HOST or dropped.chain.split()[1].startswith("vmlan_"):
+        return ()
+    own = {interface_name(net.name) for net in lab.networks}
+    for port in (leg.came, leg.out):
+        if port is not None and port.device in own:
+            hook: coexist.Hook = "forward" if leg.came is not None and leg.out is not None else "input"
+            return coexist.mends(case.world.ruleset, dropped.chain, port.device, hook)
+    return (f"nft -a list chain {dropped.chain}",)
 
 
 def _reverse_path(case: Case, leg: Leg) -> Verdict | None:

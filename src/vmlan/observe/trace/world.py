@@ -121,6 +121,15 @@ class World:
         """The host side's interfaces with their addresses (`ip -j addr`), by name."""
         return {str(row["ifname"]): row for row in self._json("ip", "-j", "addr")}
 
+    @cached_property
+    def ruleset(self) -> list[dict[str, Any]]:
+        """The host side's rules (`nft -j list ruleset`)."""
+        done = self.on_host("nft", "-j", "list", "ruleset")
+        try:
+            return list(json.loads(done.stdout)["nftables"])
+        except (ValueError, KeyError, TypeError):
+            return []
+
     def unresolved(self, station: str, address: str) -> bool:
         """Whether the host side, or a guest, has asked for a neighbour's MAC before, and been told none.
 
