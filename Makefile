@@ -1,7 +1,7 @@
 # `make help` lists the targets. Run by root, labs and tests still run as an ordinary user: tools/as-user.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-real facts faults lint format trust bench clean
+.PHONY: help setup demo test test-fast test-real facts faults lint format trust bench bench-docs clean
 
 help:  ## this list
 	@echo "make demo and make test install what is missing first (apt for the system, uv for Python)."
@@ -38,8 +38,12 @@ format: setup  ## put the code into its standard form
 trust: setup  ## prove that a lab changes nothing on this host (as root, or with sudo, everything is compared)
 	@tools/trust
 
-bench: setup  ## measured side by side with the hand-written script; ARGS are handed through
-	@tools/as-user .venv/bin/python bench/run.py $(ARGS)
+bench: setup  ## measured side by side with scripts, libvirt and munet; ARGS="--quick", ARGS="starts -n 1 4 --runs 3"
+	@tools/as-user bench/setup-others || echo "bench: what could not be fetched is left out"
+	@tools/as-user --same .venv/bin/python bench/run.py $(ARGS)
+
+bench-docs: setup  ## what the last `make bench` found, into docs/performance.md
+	@tools/as-user --same cat bench/results/figures.json | .venv/bin/python bench/publish.py
 
 clean:  ## remove what make made here, the user for tests included; Debian packages stay
 	@tools/as-user --remove

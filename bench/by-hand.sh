@@ -5,8 +5,9 @@
 #
 #     by-hand.sh KERNEL INITRD N
 #
-# Prints the seconds from its first command to the moment when every guest has answered a ping.
-# In the environment: APPEND, the kernel's command line; ACCEL, QEMU's accelerator.
+# Prints the seconds from its first command to the moment when every guest has answered a ping, and how much
+# memory the guests' QEMUs then take (proportional set size, kB).
+# In the environment: APPEND, the kernel's command line; ACCEL, QEMU's accelerator; PATIENCE, seconds.
 set -eu
 
 [ $# = 3 ] || { echo "usage: by-hand.sh KERNEL INITRD N" >&2; exit 2; }
@@ -51,14 +52,24 @@ for i in $(seq "$count"); do
     </dev/null >"/run/vm$i.log" 2>&1 &
 done
 
+look=5
 for i in $(seq "$count"); do
   until ping -q -c 1 -W 0.2 "10.2.0.$((10 + i))" >/dev/null 2>&1; do
-    if [ "$(jobs -r | wc -l)" -le "$count" ] || [ $SECONDS -gt 100 ]; then
-      tail -n 20 /run/*.log >&2 # a program has ended, or a guest is stuck
+    # Emulation on a busy machine can do that to a guest. Seldom, as looking takes time too.
+    if [ $SECONDS -gt "$look" ]; then
+      look=$((SECONDS + 5))
+      if grep -h -m 1 'Kernel panic' /run/vm*.log >&2; then exit 1; fi
+    fi
+    if [ "$(jobs -r | wc -l)" -le "$count" ] || [ $SECONDS -gt "${PATIENCE-280}" ]; then
+      tail -n 5 /run/*.log >&2 # a program has ended, or a guest is stuck
+      echo "vm$i has not answered after $SECONDS s" >&2
       exit 1
     fi
   done
 done
 
 took=$((${EPOCHREALTIME/[.,]/} - began))
-printf '%d.%06d\n' $((took / 1000000)) $((took % 1000000))
+pss() { # of all QEMUs in here: proc_pid_smaps(5)
+  for pid in $(pgrep -x qemu-system-x86); do cat "/proc/$pid/smaps_rollup"; done | awk '/^Pss:/ { kb += $2 } END { print kb }'
+}
+printf '%d.%06d %d\n' $((took / 1000000)) $((took % 1000000)) "$(pss)"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import boots
+import starts
 from place import Place
 
 PYTHON = "python -c pass"
@@ -20,7 +20,7 @@ SETTLED = 15.0
 @contextmanager
 def lab(place: Place) -> Iterator[None]:
     """A lab of two machines that runs, and has nothing left to do."""
-    place.write(boots.lab(2))
+    place.write(starts.lab(2))
     place.call("up")
     try:
         time.sleep(SETTLED)
@@ -29,13 +29,13 @@ def lab(place: Place) -> Iterator[None]:
         place.call("down", "--now")
 
 
-def measure(place: Place, variant: str) -> float:
+def measure(place: Place, variant: str) -> dict[str, float]:
     """Seconds from starting it to its end."""
     program, *words = variant.split()
     argv = [interpreter(place) if program == "python" else str(place.vmlan), *words]
     began = time.monotonic()
     subprocess.run(argv, cwd=place.folder, env=place.env, capture_output=True, check=True)
-    return time.monotonic() - began
+    return {"s": time.monotonic() - began}
 
 
 def interpreter(place: Place) -> str:

@@ -66,9 +66,10 @@ def planned_lines(shell: str) -> list[str]:
     return rest[:-1]
 
 
-def measure(scripts: dict[str, str], place: Place, variant: str) -> float:
+def measure(scripts: dict[str, str], place: Place, variant: str) -> dict[str, float]:
     """Seconds that this variant's script takes in a namespace of its own."""
     file = place.folder / "ports.sh"
     file.write_text(scripts[variant])
     inside = ["unshare", "--user", "--map-root-user", "--net"]
-    return int(run([*inside, "bash", "-c", _TIMED, "bash", str(file)], place.folder, place.env)) / 1e6
+    took = run([*inside, "bash", "-c", _TIMED, "bash", str(file)], place.folder, place.env)
+    return {"s": int(took) / 1e6}

@@ -9,35 +9,83 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Series:
-    """What one way of doing a thing took, each time (seconds), in the order of the rounds."""
+    """What one way of doing a thing took, in the order of the rounds; None where it did not work."""
 
     name: str
-    seconds: list[float] = field(default_factory=list)
+    values: list[float | None] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)  #: the words of those that did not work
 
     @property
+    def worked(self) -> list[float]:
+        return [value for value in self.values if value is not None]
+
+    @property
     def median(self) -> float:
-        return statistics.median(self.seconds)
+        return statistics.median(self.worked)
 
     def ratio(self, other: Series) -> float:
-        """How this one's median compares with the other's; under 1 is faster."""
+        """How this one's median compares with the other's; under 1 is less."""
         return self.median / other.median
 
+    def paired(self, other: Series) -> float:
+        """The median of the ratios within each round: for small differences on a machine that varies."""
+        both = zip(self.values, other.values, strict=False)
+        return statistics.median(mine / its for mine, its in both if mine is not None and its is not None)
 
-def rows(series: Sequence[Series], against: Sequence[Series]) -> list[list[str]]:
-    """A row for each series: name, median, least..most, and its ratio to each of `against`."""
-    return [
-        [
-            one.name + (f" ({len(one.failures)} failed)" if one.failures else ""),
-            f"{one.median:.3f}",
-            f"{min(one.seconds):.3f}..{max(one.seconds):.3f}",
-            *("" if one is other else f"{one.ratio(other):.2f}" for other in against),
+
+@dataclass
+class Table:
+    """Some ways of doing one thing. The rest are compared with the first `against` of them."""
+
+    key: str  #: by which the claims and the picture find it: "starts 4"
+    title: str
+    unit: str
+    series: list[Series]
+    against: int = 1
+    paired: bool = False
+
+    @property
+    def worked(self) -> list[Series]:
+        return [one for one in self.series if one.worked]
+
+    def get(self, name: str) -> Series | None:
+        return next((one for one in self.worked if one.name == name), None)
+
+    def heads(self) -> list[str]:
+        others = self.series[: self.against]
+        return [
+            f"{self.title} ({self.unit})",
+            "runs",
+            "median",
+            "range",
+            *(f"÷ {other.name}" for other in others),
         ]
-        for one in series
-    ]
+
+    def rows(self) -> list[list[str]]:
+        """A row for each series: name, runs, median, least..most, and its ratios."""
+        return [self._row(one) for one in self.worked]
+
+    def _row(self, one: Series) -> list[str]:
+        return [
+            one.name,
+            f"{len(one.worked)}" + (f" + {len(one.failures)} failed" if one.failures else ""),
+            figure(one.median),
+            f"{figure(min(one.worked))}..{figure(max(one.worked))}",
+            *(self._ratio(one, other) for other in self.series[: self.against]),
+        ]
+
+    def _ratio(self, one: Series, other: Series) -> str:
+        if one is other or not other.worked:
+            return ""
+        return f"{one.paired(other) if self.paired else one.ratio(other):.2f}"
 
 
-def table(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+def figure(value: float) -> str:
+    """With as many digits as say something."""
+    return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def text(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """Columns as wide as they must be, two spaces apart: the first to the left, numbers to the right."""
     widths = [max(len(row[n]) for row in (titles, *cells)) for n in range(len(titles))]
 
