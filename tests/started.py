@@ -13,6 +13,7 @@ from vmlan import labfile
 from vmlan.cli.import_ import lab_text
 from vmlan.host import facts as host_facts
 from vmlan.host import paths
+from vmlan.host.identity import make_pipes
 from vmlan.notes.importer import import_lines
 from vmlan.notes.result import Imported
 from vmlan.notes.shell import command_lines
@@ -99,7 +100,9 @@ def start(found: Imported, folder: Path) -> str:
 def _start(step: Start, layout: Layout, folder: Path) -> str:
     """Start one machine, and end it; QEMU's words if it did not start."""
     assert step.machine is not None
-    layout.machine(step.machine).run.mkdir(parents=True, exist_ok=True)
+    files = layout.machine(step.machine)
+    files.run.mkdir(parents=True, exist_ok=True)
+    make_pipes(files.run, files.pipes)
     # A user and a network namespace of its own, as in a lab: there QEMU may make its tap.
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--net", *step.command.argv, "-S", "-qmp", "stdio"],

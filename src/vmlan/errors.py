@@ -85,6 +85,10 @@ class Busy(RequestError):
     """Somebody else holds it: another vmlan at work on the lab, or an image in use."""
 
 
+class DoesNotFit(HostError):
+    """What is to be started asks for more memory than can be had."""
+
+
 class MissingProgram(HostError):
     """A program that the lab needs is not installed."""
 

@@ -14,24 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmlan import labfile, shutdown
-from vmlan.errors import Busy, HostError, NotRunning, RequestError, UnknownName, VmlanError
-from vmlan.host import bases, identity, images, journal, kept_lab, nic_change, paths
+from vmlan.errors import Busy, HostError, NotRunning, RequestError, VmlanError
+from vmlan.host import bases, identity, images, journal, kept_lab, memory, nic_change, paths
 from vmlan.host import facts as host_facts
 from vmlan.host.effects import HostEffects
 from vmlan.host.executor import Executor, Outcome
 from vmlan.host.lab_file import file_of as file_of
 from vmlan.host.lab_file import find_file as find_file
+from vmlan.host.lab_file import machine as machine
 from vmlan.host.lock import exclusive
 from vmlan.host.nic_change import NicChange
-from vmlan.model import Lab, Machine, Place
+from vmlan.model import Lab, Place
 from vmlan.observe import ready
-from vmlan.plan import topology
+from vmlan.plan import admission, topology
 from vmlan.plan.build import plan as make_plan
 from vmlan.plan.facts import Facts
 from vmlan.plan.layout import Layout
-from vmlan.plan.steps import BridgeNic, Plan, Start, Step
+from vmlan.plan.steps import BridgeNic, Plan, Run, Start, Step
 from vmlan.progress import Progress
-from vmlan.spelling import did_you_mean
 
 #: How long `vmlan confirm` may take where this host's NIC was changed (seconds).
 CONFIRM_WITHIN = 60.0
@@ -72,11 +72,14 @@ def up(
     progress: Progress | None = None,
     timeout: float = ready.BOOT_TIMEOUT,
     confirm_within: float = CONFIRM_WITHIN,
+    *,
+    overcommit: bool = False,
 ) -> UpReport:
     """Bring the lab up (or only some of its machines) and return when every machine is ready.
 
     `confirm_within`: where this host's NIC is changed, how many seconds `vmlan confirm` may take; 0: the
-    change is kept at once. What runs already is left as it is. Raises `LabFileError`, `RequestError` or
+    change is kept at once. `overcommit`: start even what does not fit into memory (`plan.admission`). What
+    runs already is left as it is. Raises `LabFileError`, `RequestError` or
     `HostError` before or after undoing everything, and `Timeout` if a machine does not get ready: then the
     lab stays up.
     """
@@ -97,7 +100,10 @@ def up(
             for note in plan.notes:
                 progress.note(note)
             selected = _select(lab, plan, machines)
-            effects.nic = _nic_change(facts, file, executor.missing(selected), confirm_within, progress)
+            todo = executor.missing(selected)
+            if not overcommit and (room := memory.room()) is not None:
+                admission.refuse(lab, todo, facts, room)
+            effects.nic = _nic_change(facts, file, todo, confirm_within, progress)
             with interruptible():
                 outcome = executor.bring_up(selected, lab.name, file, listener=_tell(progress))
                 if effects.nic is not None:
@@ -160,16 +166,6 @@ def _select(lab: Lab, plan: Plan, machines: Sequence[str]) -> Plan:
         if not (isinstance(step, Start) and step.machine and step.machine not in machines)
     )
     return Plan(tuple(steps), plan.notes)
-
-
-def machine(lab: Lab, name: str) -> Machine:
-    """The lab's machine of that name. Raises `UnknownName` with the nearest."""
-    found = lab.machine(name)
-    if found is None:
-        names = [machine.name for machine in lab.machines]
-        hint = did_you_mean(name, names, f"it has: {', '.join(names) or 'none'}")
-        raise UnknownName(f"lab {lab.name} has no machine '{name}'", hint=hint)
-    return found
 
 
 def _tell(progress: Progress) -> Callable[[tuple[Step, ...]], None]:
@@ -270,6 +266,7 @@ class DownReport:
     kept: tuple[Path, ...]
     removed: tuple[Path, ...]
     notes: tuple[str, ...] = ()  #: what of this host was left as it is, and why
+    residue: bool = False  #: something could not be undone, and was forgotten (`force`)
 
 
 def down(
@@ -306,7 +303,15 @@ def down(
         user = identity.invoker() if layout.on_host else None
         with identity.acting(user):
             found, gone = _disks(layout, remove=disks)
-    return DownReport(alive or story is not None, () if disks else found, gone, tuple(executor.notes))
+    kept = (*(() if disks else found), *_disks_elsewhere(layout, story))
+    return DownReport(alive or story is not None, kept, gone, tuple(executor.notes), executor.gave_up)
+
+
+def _disks_elsewhere(layout: Layout, story: journal.Story | None) -> tuple[Path, ...]:
+    """The disks of a lab that somebody else began: they are his, and he alone removes them."""
+    made = [entry.step for entry in story.entries] if story is not None else []
+    disks = (step.creates for step in made if isinstance(step, Run) and step.creates is not None)
+    return tuple(disk for disk in disks if disk.exists() and not disk.is_relative_to(layout.state))
 
 
 def _disks(layout: Layout, *, remove: bool) -> tuple[tuple[Path, ...], tuple[Path, ...]]:

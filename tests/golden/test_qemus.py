@@ -70,7 +70,12 @@ machines:
 
 
 #: What the four do not have of what labs may use.
-LACKING: dict[str, list[str]] = {"5.2": ["way to boot from nvme"], "7.2": [], "10.0": [], "11.1": []}
+LACKING: dict[str, list[str]] = {
+    "5.2": ["way to boot from nvme", "way to save to a file"],
+    "7.2": ["way to save to a file"],
+    "10.0": [],
+    "11.1": [],
+}
 
 
 def lacking(facts: QemuFacts) -> list[str]:

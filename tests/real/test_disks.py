@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from tests.real.conftest import Bench
 from vmlan.errors import RequestError
 from vmlan.host import images
+from vmlan.host.identity import make_pipes
 from vmlan.model import MIB, Machine
 from vmlan.qemu import cmdline
 from vmlan.qemu.cmdline import Drive, Hardware
@@ -108,6 +109,7 @@ def linux() -> bytes:
 def machine(
     run: Path, drives: tuple[Drive, ...], kernel: Path | None = None, initrd: Path | None = None
 ) -> Hardware:
+    make_pipes(run, ("agent.in", "agent.out"))
     return Hardware(
         machine=Machine("vm1", image=None, memory=64 * MIB),
         type="pc",

@@ -21,6 +21,7 @@ from tests.real.qemus import VERSIONS, qemu
 from vmlan import labfile
 from vmlan.errors import HostError
 from vmlan.host import facts as host_facts
+from vmlan.host.identity import make_pipes
 from vmlan.plan.build import plan
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import MakeFolder, Plan, Run, Space, Start
@@ -152,6 +153,7 @@ def starts(made: Plan) -> dict[str, tuple[str, ...]]:
     for step in made.steps:
         if isinstance(step, MakeFolder):
             step.path.mkdir(parents=True, exist_ok=True)
+            make_pipes(step.path, step.pipes)
         if isinstance(step, Run) and step.command.space is Space.HERE:
             subprocess.run(step.command.argv, check=True, capture_output=True)
     return {

@@ -1,4 +1,4 @@
-"""What makes a command quick says and does the same as the slow way: the help, `ps`, the lab file that is kept."""
+"""What makes a command quick says and does the same as the slow way: the help, `ps`, `ls`, `exec`, the lab file that is kept."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
+from tests.unit.test_agent import Guest, says
 from vmlan import labfile
 from vmlan.cli.group import vmlan
 from vmlan.cli.main import usual_help
 from vmlan.errors import LabFileError, RequestError
 from vmlan.host import kept_lab, paths
+from vmlan.host.journal import Journal
 from vmlan.observe.status import _at_once
 from vmlan.plan.layout import Layout
+from vmlan.plan.steps import StartKeeper
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(ROOT.glob("src/vmlan/examples/*/lab.yaml"))
@@ -123,6 +127,54 @@ def test_ps_is_the_same_with_and_without_the_parser_of_options(place: Path) -> N
     assert not loaded(quick) & {"click", "ruamel.yaml", "msgspec", "vmlan.lifecycle", "concurrent.futures"}
     assert "click" in loaded(slow)
     assert run("ps", "--json").stdout == run("ps", "--json", "-f", "lab.yaml").stdout
+
+
+# ls and exec
+
+
+def test_ls_is_the_same_with_and_without_the_parser_of_options(place: Path) -> None:
+    layout = kept(place)
+    book = Journal(layout.journal, "here", place)
+    book.begin([StartKeeper("keeper", "first", (), layout.keeper, layout.keeper_log)])
+    quick, slow = run("ls"), run("ls", "--all")
+    assert quick.stdout == slow.stdout
+    assert quick.stdout.splitlines()[1].split() == ["here", "crashed", "0/0", str(place)]
+    assert not loaded(quick) & {"click", "ruamel.yaml", "vmlan.lifecycle"}
+    assert run("ls", "--json").stdout == run("ls", "--json", "--all").stdout
+
+
+def test_exec_is_the_same_with_and_without_the_parser_of_options(place: Path) -> None:
+    said = {"exited": True, "exitcode": 4, "out-data": "b3V0Cg==", "err-data": "ZXJyCg=="}
+    folder = kept(place).machine("vm1").run
+    folder.mkdir()
+
+    def answer(request: dict[str, Any]) -> bytes:
+        if request["execute"] == "guest-exec":
+            asked.append([request["arguments"]["path"], *request["arguments"]["arg"]])
+            return says({"pid": 1})
+        return says(said)
+
+    asked: list[list[str]] = []
+    Guest(folder / "agent", answer)
+    for words in (["--", "ls", "-l"], ["--", "--", "x"], ["--", "-i"]):
+        quick, slow = run("exec", "vm1", *words), run("exec", "-f", "lab.yaml", "vm1", *words)
+        assert (quick.returncode, quick.stdout) == (slow.returncode, slow.stdout) == (4, "out\n")
+        assert "\nerr\n" in quick.stderr and "\nerr\n" in slow.stderr
+        assert asked.pop() == asked.pop() == words[1:]
+        assert not loaded(quick) & {"click", "ruamel.yaml", "msgspec", "vmlan.lifecycle"}
+        assert "click" in loaded(slow)
+    for words in (["vm1"], ["vm1", "--"], ["vm9", "--", "x"], ["-q", "--", "x"], ["vm2", "--", "x"]):
+        assert run("exec", *words).returncode == 2
+    assert asked == []
+
+
+@pytest.mark.parametrize("verb", ["host", "link", "wait", "console"])
+def test_a_lab_that_is_kept_is_not_read_again(verb: str, place: Path) -> None:
+    kept(place)
+    words = {"host": ["--", "true"], "wait": ["vm1", "agent"]}.get(verb, ["vm1"])
+    done = run(verb, *words)
+    assert done.returncode == 2 and "not running" in done.stderr
+    assert not loaded(done) & {"ruamel.yaml", "vmlan.labfile", "vmlan.lifecycle"}
 
 
 def test_questions_are_asked_at_once_and_a_failure_is_told() -> None:

@@ -27,6 +27,10 @@ file_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 #: `-q`
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+#: `--overcommit`
+overcommit_option = click.option(
+    "--overcommit", is_flag=True, help="Start it even if it asks for more memory than there is."
+)
 
 
 #: For verbs that hand a command line on: from its first word, nothing is an option of ours.

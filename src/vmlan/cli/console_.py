@@ -15,10 +15,9 @@ from typing import IO
 
 import click
 
-from vmlan import labfile, lifecycle
 from vmlan.cli import common
 from vmlan.errors import Busy, NotRunning
-from vmlan.host import paths
+from vmlan.host import kept_lab, lab_file, paths
 from vmlan.plan.layout import MachineFiles
 
 #: Ctrl-], as in telnet(1) and virsh(1).
@@ -39,8 +38,8 @@ def command(file: Path | None, machine: str) -> None:
 
     If standard input is not a terminal, it is typed into the console, and we leave at its end.
     """
-    path = lifecycle.find_file(file)
-    lifecycle.machine(labfile.load(path), machine)
+    path = lab_file.find_file(file)
+    lab_file.machine(kept_lab.load(path, paths.layout(path)), machine)
     attach(paths.layout(path).machine(machine), machine, f"{machine}'s console; Ctrl-] leaves it")
 
 

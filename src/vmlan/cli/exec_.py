@@ -7,10 +7,7 @@ from pathlib import Path
 
 import click
 
-from vmlan import lifecycle
-from vmlan.cli import common
-from vmlan.guest.agent import Agent
-from vmlan.host import paths
+from vmlan.cli import common, exec_run
 
 
 @click.command("exec", context_settings=common.HANDED_ON)
@@ -36,28 +33,5 @@ def command(
 
     Its output arrives when it has ended. It reads nothing, unless -i is given.
     """
-    from vmlan import labfile
-
-    path = lifecycle.find_file(file)
-    lifecycle.machine(labfile.load(path), machine)
     stdin = sys.stdin.buffer.read() if with_stdin else b""
-    with Agent(paths.layout(path).machine(machine).agent, machine, timeout=20.0) as agent:
-        done = agent.run(argv, stdin, timeout)
-    if as_json:
-        common.print_json(
-            {
-                "machine": machine,
-                "argv": argv,
-                "exit": done.code,
-                "stdout": done.stdout,
-                "stderr": done.stderr,
-            }
-        )
-    else:
-        sys.stdout.buffer.write(done.out)
-        sys.stdout.flush()
-        sys.stderr.buffer.write(done.err)
-        sys.stderr.flush()
-        if done.truncated:
-            print("vmlan: the output was longer than the agent keeps (16 MiB), and is cut", file=sys.stderr)
-    raise click.exceptions.Exit(done.code)
+    raise click.exceptions.Exit(exec_run.run(file, machine, argv, stdin, timeout, as_json=as_json))

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from vmlan import lifecycle
 from vmlan.cli import common
-from vmlan.host import enter, paths
+from vmlan.host import enter, lab_file, paths
 from vmlan.host.run import need
 from vmlan.plan.steps import Space
 
@@ -23,7 +22,7 @@ def command(file: Path | None, outside: bool, argv: tuple[str, ...]) -> None:
 
     Machines' names resolve there. You are root there, and only there.
     """
-    layout = paths.layout(lifecycle.find_file(file))
+    layout = paths.layout(lab_file.find_file(file))
     if not argv:
         os.environ["PS1"] = "[the lab's host side] # "
     words = argv or ("bash", "--norc")

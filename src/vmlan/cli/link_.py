@@ -10,14 +10,12 @@ from typing import Literal
 
 import click
 
-from vmlan import labfile, lifecycle
 from vmlan.cli import common
 from vmlan.cli.commands import lines, tell
 from vmlan.errors import NotRunning, RequestError, UnknownName
-from vmlan.host import enter, paths, shaping
+from vmlan.host import enter, kept_lab, lab_file, paths
 from vmlan.host.lock import exclusive
 from vmlan.host.shapes import Shape
-from vmlan.labfile import values
 from vmlan.observe import cables
 from vmlan.observe.cables import Cable
 from vmlan.plan import topology as topo
@@ -41,6 +39,8 @@ def _rate(value: str) -> int:
 
 def _delay(value: str) -> float:
     """A time with its unit, at most a minute; in seconds."""
+    from vmlan.labfile import values
+
     try:
         seconds = values.duration(value)
     except values.Wrong as wrong:
@@ -86,10 +86,11 @@ def command(
     `down` takes the carrier from the guest's card, `up` gives it back. Without anything to do, shows how the
     cables are. `vmlan down` forgets it all.
     """
-    path = lifecycle.find_file(file)
-    lab, layout = labfile.load(path), paths.layout(path)
+    path = lab_file.find_file(file)
+    layout = paths.layout(path)
+    lab = kept_lab.load(path, layout)
     name, number = _target(machine)
-    lifecycle.machine(lab, name)
+    lab_file.machine(lab, name)
     links = _links(topo.survey(lab).of(name), name, number)
     wanted = Shape(rate, delay, loss)
     if clear and wanted != Shape():
@@ -145,6 +146,8 @@ def _shape(layout: Layout, links: tuple[Link, ...], wanted: Shape | None) -> lis
             hint="up and down work there; rate, delay and loss on kind: bridge and tap"
             + (f"; name one: {able[0].machine}:{able[0].index}" if able else ""),
         )
+    from vmlan.host import shaping
+
     now = shaping.shapes(layout)
     ran: list[str] = []
     for link in able:

@@ -80,8 +80,8 @@ def _help_is_usual() -> bool:
         return True  # no terminal: as wide as one likes
 
 
-def _usual(words: list[str]) -> bool:
-    """Do what is asked most, if this is it, word for word; False if it is not, and nothing was done.
+def _usual(words: list[str]) -> int | None:
+    """Do what is asked most, if this is it, word for word: its exit code. None: nothing was done.
 
     It needs no parser of options (click), which takes longer to load than all the rest together.
     """
@@ -92,9 +92,17 @@ def _usual(words: list[str]) -> bool:
             from vmlan.cli import ps_shown
 
             ps_shown.show(None, as_json=len(words) > 1)
+        case ["ls"] | ["ls", "--json"]:
+            from vmlan.cli import ls_shown
+
+            ls_shown.show(every=False, as_json=len(words) > 1)
+        case ["exec", machine, "--", _, *_] if not machine.startswith("-"):
+            from vmlan.cli import exec_run
+
+            return exec_run.run(None, machine, words[3:])
         case _:
-            return False
-    return True
+            return None
+    return 0
 
 
 def main() -> NoReturn:
@@ -102,9 +110,8 @@ def main() -> NoReturn:
     _open_streams()
     gc.set_threshold(50_000)  # loading modules makes many objects and no garbage to look for
     try:
-        if _usual(sys.argv[1:]):
-            code = 0
-        else:
+        code = _usual(sys.argv[1:])
+        if code is None:
             from vmlan.cli.group import vmlan
 
             result = vmlan(standalone_mode=False)  # what a verb exits with, or None

@@ -67,6 +67,7 @@ def _keys(command: F) -> F:
 @click.option(
     "--timeout", type=common.SECONDS, default=BOOT_TIMEOUT, show_default=True, help="Seconds to be ready in."
 )
+@common.overcommit_option
 @common.quiet_option
 @click.argument("what", nargs=-1, type=click.UNPROCESSED, metavar="FILE|NAME | -- QEMU...")
 def command(
@@ -78,6 +79,7 @@ def command(
     trust: bool,
     dry_run: bool,
     timeout: float,
+    overcommit: bool,
     quiet: bool,
     **given: Any,
 ) -> None:
@@ -103,14 +105,14 @@ def command(
 
         print(dumps(lab), end="")
         return
-    _run(lab, detach=detach, quiet=quiet, timeout=timeout)
+    _run(lab, detach=detach, quiet=quiet, timeout=timeout, overcommit=overcommit)
 
 
-def _run(lab: Lab, *, detach: bool, quiet: bool, timeout: float) -> None:
+def _run(lab: Lab, *, detach: bool, quiet: bool, timeout: float, overcommit: bool) -> None:
     machine = lab.machines[0]
     name, had_disks = machine.name, single.has_kept_disks(machine.name)
     with lifecycle.interruptible():
-        file = _bring_up(lab, had_disks=had_disks, detach=detach, quiet=quiet, timeout=timeout)
+        file = _bring_up(lab, had_disks, detach, quiet=quiet, timeout=timeout, overcommit=overcommit)
         if detach:
             print(f"{name} runs; `vmlan console -f {name} {name}` joins it, `vmlan down -f {name}` ends it")
             return
@@ -125,12 +127,14 @@ def _run(lab: Lab, *, detach: bool, quiet: bool, timeout: float) -> None:
                 single.end(file, progress, disks=not had_disks)
 
 
-def _bring_up(lab: Lab, *, had_disks: bool, detach: bool, quiet: bool, timeout: float) -> Path:
+def _bring_up(
+    lab: Lab, had_disks: bool, detach: bool, *, quiet: bool, timeout: float, overcommit: bool
+) -> Path:
     """Start the machine; if that does not come to its end, nothing of it is left, and all else as it was."""
     name = lab.machines[0].name
     with open_progress(quiet=quiet) as progress, single.claimed(lab, name) as file:
         try:
-            lifecycle.up(file, progress=progress, timeout=timeout)
+            lifecycle.up(file, progress=progress, timeout=timeout, overcommit=overcommit)
         except Timeout:
             if detach:
                 raise

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from vmlan import labfile, lifecycle
 from vmlan.cli import common
 from vmlan.errors import RequestError
-from vmlan.host import paths
+from vmlan.host import kept_lab, lab_file, paths
 from vmlan.observe import screen
 from vmlan.observe.screen import Screen
 from vmlan.qemu import picture
@@ -38,8 +37,8 @@ def command(
     """
     if output == Path("-") and (as_text or as_json):
         raise click.UsageError("standard output can have the picture or the text")
-    path = lifecycle.find_file(file)
-    lifecycle.machine(labfile.load(path), machine)
+    path = lab_file.find_file(file)
+    lab_file.machine(kept_lab.load(path, paths.layout(path)), machine)
     shown = screen.take(machine, paths.layout(path).machine(machine))
     if output is not None:
         _write(shown, output)

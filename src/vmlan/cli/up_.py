@@ -31,6 +31,7 @@ from vmlan.observe.ready import BOOT_TIMEOUT
     help="With place: host: seconds in which `vmlan confirm` must follow a change of this host's NIC, else it"
     " is taken back; 0 keeps it at once.",
 )
+@common.overcommit_option
 @click.option("-v", "--verbose", is_flag=True, help="Show every command as it runs.")
 @common.quiet_option
 @common.json_option
@@ -40,6 +41,7 @@ def command(
     dry_run: bool,
     timeout: float,
     confirm_within: float,
+    overcommit: bool,
     verbose: bool,
     quiet: bool,
     as_json: bool,
@@ -55,7 +57,7 @@ def command(
         explain_.show(found, None, script=False, as_json=as_json)
         return
     with open_progress(quiet=quiet or as_json, verbose=verbose) as progress:
-        report = lifecycle.up(found, machines, progress, timeout, confirm_within)
+        report = lifecycle.up(found, machines, progress, timeout, confirm_within, overcommit=overcommit)
     if as_json:
         common.print_json(
             {

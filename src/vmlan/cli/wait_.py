@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from vmlan import labfile, lifecycle
 from vmlan.cli import common
-from vmlan.host import paths
+from vmlan.host import kept_lab, lab_file, paths
 from vmlan.observe import wait
 
 
@@ -29,10 +28,11 @@ def command(
 
     Ends with 0 as soon as it holds, and with 1 if it does not hold in time.
     """
-    path = lifecycle.find_file(file)
-    lab = labfile.load(path)
-    lifecycle.machine(lab, machine)
-    evidence = wait.wait(wait.parse(condition), lab, machine, paths.layout(path), timeout)
+    path = lab_file.find_file(file)
+    layout = paths.layout(path)
+    lab = kept_lab.load(path, layout)
+    lab_file.machine(lab, machine)
+    evidence = wait.wait(wait.parse(condition), lab, machine, layout, timeout)
     if as_json:
         common.print_json({"machine": machine, "condition": condition, "evidence": evidence})
     elif not quiet:

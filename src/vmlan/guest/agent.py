@@ -1,4 +1,4 @@
-"""Commanding a guest through its agent (qemu-ga) on a virtio-serial socket.
+"""Commanding a guest through its agent (qemu-ga) on a virtio-serial port.
 
 The protocol is JSON lines both ways (QEMU, docs/interop/qemu-ga-ref). A session starts with
 `guest-sync-delimited`: the 0xFF byte flushes what an earlier, broken session may have left in the
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import json
 import os
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,23 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from pathlib import Path
 from typing import Any
 
-from vmlan.errors import GuestError, NotRunning, Timeout, VmlanError
+from vmlan.errors import GuestError, HostError, NotRunning, Timeout, VmlanError
+from vmlan.guest.pipes import Busy, Pipes
+
+#: How soon it is first asked whether a command has ended; then ever later (seconds).
+_LOOK = 0.004
 
 #: A command that runs longer than a few looks is asked about in sessions of their own, so far apart (s).
-_LET_GO = 0.1
+_LET_GO = 0.02
 
 #: What a shell says for a command that is not there (POSIX, Shell Command Language, 2.8.2).
 NOT_FOUND = 127
+
+#: What begins a session, and precedes its answer: no byte of UTF-8 (QEMU, qga/qapi-schema.json).
+_SYNC = b"\xff"
+
+#: When an agent that has not answered to that is asked again (seconds), and then after twice as long.
+_AGAIN = 5.0
 
 #: How long to wait for the agent when somebody else may be talking to it (seconds).
 _PATIENCE = 20.0
@@ -71,7 +81,7 @@ class AgentSilent(Timeout):
 
 
 class Agent:
-    """A session with one guest's agent. QEMU serves one client at a time: keep it short, and close it."""
+    """A session with one guest's agent. There is one at a time: keep it short, and close it."""
 
     def __init__(self, path: Path, machine: str, timeout: float = 5.0) -> None:
         self._path = path
@@ -79,21 +89,25 @@ class Agent:
         self._open(timeout)
 
     def _open(self, timeout: float) -> None:
-        """Connect and synchronise. What is sent before the guest listens waits in the socket."""
-        self._buffer = b""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        """Wait for one's turn, and synchronise. What is sent before the guest listens waits in the pipe."""
+        self._buffer = bytearray()
+        deadline = time.monotonic() + timeout
         try:
-            deadline = time.monotonic() + timeout
-            self._socket.settimeout(timeout)
-            while not self._connected():
-                if time.monotonic() > deadline:
-                    raise TimeoutError
-                time.sleep(0.05)
-            self._synchronise(max(deadline - time.monotonic(), 0.1))
+            self._pipes = Pipes(self._path, deadline)
+        except Busy:
+            raise AgentSilent(
+                f"machine {self._machine}: another command has had its guest agent for {timeout:.0f} s",
+                hint="try again when that has ended",
+            ) from None
         except FileNotFoundError:
-            self.close()
             raise NotRunning(f"machine {self._machine} is not running") from None
-        except (ConnectionRefusedError, ConnectionResetError, BrokenPipeError):
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise HostError(f"machine {self._machine}: no way to its guest agent: {error}") from None
+            raise NotRunning(f"machine {self._machine} has ended, or not begun yet") from None
+        try:
+            self._synchronise(deadline)
+        except BrokenPipeError:
             self.close()
             raise NotRunning(f"machine {self._machine} has ended") from None
         except TimeoutError:
@@ -103,14 +117,6 @@ class Agent:
             self.close()
             raise
 
-    def _connected(self) -> bool:
-        """Connect; False while so many others wait for the agent that the socket takes no more."""
-        try:
-            self._socket.connect(str(self._path))
-        except BlockingIOError:
-            return False
-        return True
-
     def _silent(self, timeout: float) -> AgentSilent:
         return AgentSilent(
             f"machine {self._machine}: its guest agent did not answer within {timeout:.0f} s",
@@ -119,7 +125,7 @@ class Agent:
 
     def close(self) -> None:
         """Hang up."""
-        self._socket.close()
+        self._pipes.close()
 
     def __enter__(self) -> Agent:
         return self
@@ -127,30 +133,44 @@ class Agent:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _synchronise(self, timeout: float) -> None:
-        token = int.from_bytes(os.urandom(4), "big")
-        request = {"execute": "guest-sync-delimited", "arguments": {"id": token}}
-        self._socket.sendall(b"\xff" + json.dumps(request).encode() + b"\n")
-        deadline = time.monotonic() + timeout
+    def _synchronise(self, deadline: float) -> None:
+        """Ask for a number to be said back. An agent that ends takes with it what it has read: ask again.
+
+        Only the last number counts: with it, all that was asked before is answered, or never will be.
+        """
+        pause = _AGAIN
         while True:
-            line = self._line(deadline).rpartition(b"\xff")[2]
+            token = int.from_bytes(os.urandom(4), "big")
+            request = {"execute": "guest-sync-delimited", "arguments": {"id": token}}
+            self._pipes.send(_SYNC + json.dumps(request).encode() + b"\n", deadline)
+            try:
+                return self._until(token, min(deadline, time.monotonic() + pause))
+            except TimeoutError:
+                if time.monotonic() >= deadline:
+                    raise
+            pause *= 2
+
+    def _until(self, token: int, deadline: float) -> None:
+        while True:
+            line = self._line(deadline).rpartition(_SYNC)[2]
             try:
                 if json.loads(line).get("return") == token:
                     return
-            except ValueError:
+            except (ValueError, AttributeError):
                 continue  # the rest of an earlier session
 
-    def _line(self, deadline: float) -> bytes:
-        while b"\n" not in self._buffer:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._socket.settimeout(left)
-            more = self._socket.recv(65536)
+    def _line(self, deadline: float, patience: float = 0.0) -> bytes:
+        """The next line. While it comes, it may take longer: `patience` from what came last (seconds)."""
+        looked = 0
+        while (end := self._buffer.find(b"\n", looked)) < 0:
+            looked = len(self._buffer)
+            more = self._pipes.receive(deadline)
             if not more:
-                raise NotRunning(f"machine {self._machine} has ended, or somebody else talks to its agent")
+                raise NotRunning(f"machine {self._machine} has ended")
             self._buffer += more
-        line, _, self._buffer = self._buffer.partition(b"\n")
+            deadline = max(deadline, time.monotonic() + patience)
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
         return line
 
     def call(self, command: str, timeout: float = 10.0, **arguments: Any) -> Any:
@@ -158,15 +178,18 @@ class Agent:
         request: dict[str, Any] = {"execute": command}
         if arguments:
             request["arguments"] = {key.replace("_", "-"): value for key, value in arguments.items()}
+        deadline = time.monotonic() + timeout
         try:
-            self._socket.sendall(json.dumps(request).encode() + b"\n")
-            reply = json.loads(self._line(time.monotonic() + timeout))
+            self._pipes.send(json.dumps(request).encode() + b"\n", deadline)
+            reply = json.loads(self._line(deadline, timeout))
         except TimeoutError:
             silent = self._silent(timeout)
             silent.asked = True
             raise silent from None
-        except (BrokenPipeError, ConnectionResetError):
+        except BrokenPipeError:
             raise NotRunning(f"machine {self._machine} has ended") from None
+        except ValueError:
+            raise GuestError(f"machine {self._machine}: its agent's answer to {command} is torn") from None
         if "error" in reply:
             raise GuestError(
                 f"machine {self._machine}: its agent refuses {command}: {reply['error'].get('desc')}"
@@ -192,7 +215,7 @@ class Agent:
 
     def _wait(self, pid: int, program: str, timeout: float | None) -> Finished:
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.01
+        pause = _LOOK
         while True:
             status = self.call("guest-exec-status", pid=pid)
             if status["exited"]:

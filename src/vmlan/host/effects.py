@@ -31,10 +31,11 @@ STOP_TIMEOUT = 5.0
 class Effects(Protocol):
     """Everything that a lab's coming and going does to the machine it runs on."""
 
-    def make_folder(self, path: Path, owner: str = "") -> None:
+    def make_folder(self, path: Path, owner: str = "", pipes: tuple[str, ...] = ()) -> None:
         """Make a folder for this user alone, and its parents; one that is there stays as it is.
 
-        `owner`: "UID:GID" of whom it is for, where that is somebody else (`MakeFolder.owner`).
+        `owner`: "UID:GID" of whom it is for, where that is somebody else (`MakeFolder.owner`). `pipes`: the
+        names of named pipes in it; those that are there stay too.
         """
 
     def remove_folder(self, path: Path, *, if_empty: bool = False) -> None:
@@ -117,16 +118,17 @@ class HostEffects:
             self._client = KeeperClient(self._layout.keeper)
         return self._client
 
-    def make_folder(self, path: Path, owner: str = "") -> None:
+    def make_folder(self, path: Path, owner: str = "", pipes: tuple[str, ...] = ()) -> None:
         if path == self._layout.run and self._layout.on_host:
             path.mkdir(
                 mode=0o711, parents=True, exist_ok=True
             )  # whose sockets are in there, may come to them
             path.chmod(0o711)
         elif owner:
-            identity.make_folder(path, owner)
+            identity.make_folder(path, owner, pipes)
         else:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            identity.make_pipes(path, pipes)
 
     def remove_folder(self, path: Path, *, if_empty: bool = False) -> None:
         if if_empty:

@@ -51,6 +51,7 @@ class Executor:
         self._layout = layout
         self._outlives = False  #: whether what was done on the host side is there without the keeper
         self.notes: list[str] = []  #: what was left as it is, and why
+        self.gave_up = False  #: whether something could not be undone, and was forgotten
 
     def bring_up(self, plan: Plan, lab: str, file: Path, listener: Listener = lambda _: None) -> Outcome:
         """Do every step of the plan that is not in effect yet; on the first failure undo what was begun.
@@ -124,6 +125,7 @@ class Executor:
         except (VmlanError, OSError) as error:
             if not force:
                 raise
+            self.gave_up = True
             self.notes.append(f"this could not be undone: {error}")
             if self._effects.keeper_answers():
                 self._effects.end_keeper()
@@ -138,6 +140,8 @@ class Executor:
         if self._effects.keeper_answers():
             self._effects.end_keeper()
         if self._layout.on_host:
+            # Before the bridge goes by its mark: the journal may be damaged, and not know of the NIC.
+            self.notes += self._effects.unbridge_nic()
             steps = [entry.step for entry in story.entries] if story is not None else []
             self.notes += leftovers.sweep(self._effects, self._layout, steps)
         self._forget()
@@ -192,8 +196,8 @@ class Executor:
 
     def _do(self, group: tuple[Step, ...]) -> None:
         match group[0]:
-            case MakeFolder(path=path, owner=owner):
-                self._effects.make_folder(path, owner)
+            case MakeFolder(path=path, owner=owner, pipes=pipes):
+                self._effects.make_folder(path, owner, pipes)
             case WriteFile(path=path, text=text):
                 self._effects.write_file(path, text)
             case StartKeeper() as step:

@@ -83,10 +83,11 @@ def acting(user: RunAs | None) -> Iterator[None]:
             os.environ["HOME"] = home
 
 
-def make_folder(path: Path, owner: str) -> None:
+def make_folder(path: Path, owner: str, pipes: tuple[str, ...] = ()) -> None:
     """Make a folder for that user ("UID:GID") alone, with its parents, as he would himself where he may.
 
-    Where he may not, its last part is made for him in a folder that is there, and of root's.
+    Where he may not, its last part is made for him in a folder that is there, and of root's. The named pipes
+    in it he makes himself: in a folder of his, root could be led elsewhere.
     """
     uid, gid = (int(word) for word in owner.split(":"))
     user = pwd.getpwuid(uid)
@@ -97,8 +98,18 @@ def make_folder(path: Path, owner: str) -> None:
         with acting(as_user):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except PermissionError:
-        try:
+        with contextlib.suppress(FileExistsError):
             path.mkdir(mode=0o700)
+            os.chown(path, uid, gid, follow_symlinks=False)
+    with acting(as_user):
+        make_pipes(path, pipes)
+
+
+def make_pipes(folder: Path, names: tuple[str, ...]) -> None:
+    """Make named pipes that only this user can open (mkfifo(3)); those that are there stay."""
+    for name in names:
+        try:
+            os.mkfifo(folder / name, 0o600)
         except FileExistsError:
-            return
-        os.chown(path, uid, gid, follow_symlinks=False)
+            if not (folder / name).is_fifo():
+                raise

@@ -1,11 +1,16 @@
-"""Which lab file is meant."""
+"""Which lab file is meant, and which machine of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vmlan.errors import RequestError
+from vmlan.errors import RequestError, UnknownName
 from vmlan.host import paths
+from vmlan.spelling import did_you_mean
+
+if TYPE_CHECKING:  # not every command looks at the lab
+    from vmlan.model import Lab, Machine
 
 
 def find_file(given: Path | None = None) -> Path:
@@ -32,3 +37,13 @@ def file_of(given: Path | None = None) -> Path:
         single = paths.single(given.name)
         return single if single.exists() else file
     return file
+
+
+def machine(lab: Lab, name: str) -> Machine:
+    """The lab's machine of that name. Raises `UnknownName` with the nearest."""
+    found = lab.machine(name)
+    if found is None:
+        names = [machine.name for machine in lab.machines]
+        hint = did_you_mean(name, names, f"it has: {', '.join(names) or 'none'}")
+        raise UnknownName(f"lab {lab.name} has no machine '{name}'", hint=hint)
+    return found

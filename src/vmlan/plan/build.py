@@ -38,7 +38,7 @@ def plan(lab: Lab, facts: Facts) -> Plan:
         real.refuse_collisions(lab, links, facts)
     steps = tuple(_steps(lab, links, facts))
     _unique(steps)
-    return Plan(steps, tuple(_notes(lab, links, facts)))
+    return Plan(steps, tuple(_notes(lab, links, facts)), tuple(real.details(lab, facts)))
 
 
 _KEEPER = (

@@ -91,10 +91,8 @@ def text(plan: Plan, layout: Layout, name: str | None = None) -> str:
 def shell(group: tuple[Step, ...], layout: Layout) -> str:
     """The shell lines that do what these steps do (they run as one: see `batches`)."""
     match group[0]:
-        case MakeFolder(path=path, owner=owner):
-            mode = "711" if layout.on_host and path == layout.run else "700"
-            made = f"mkdir -p -m {mode} {_quote(path)}"
-            return f"{made}\nchown {owner} {_quote(path)}" if owner else made
+        case MakeFolder() as step:
+            return _make_folder(step, layout)
         case WriteFile(path=path, text=content):
             return f"cat > {_quote(path)} {_here(content)}" if content else f": > {_quote(path)}"
         case StartKeeper(argv=argv, log=log):
@@ -115,6 +113,17 @@ def shell(group: tuple[Step, ...], layout: Layout) -> str:
         case Start(command=command, log=log):
             return f"{_wrapped(spaced(command, layout.net))} \\\n    < /dev/null > {_quote(log)} 2>&1 &"
     raise AssertionError(group[0])
+
+
+def _make_folder(step: MakeFolder, layout: Layout) -> str:
+    mode = "711" if layout.on_host and step.path == layout.run else "700"
+    pipes = " ".join(_quote(step.path / name) for name in step.pipes)
+    lines = [f"mkdir -p -m {mode} {_quote(step.path)}"]
+    if pipes:
+        lines.append(f"mkfifo -m 600 {pipes}")
+    if step.owner:
+        lines.append(f"chown {step.owner} {_quote(step.path)} {pipes}".rstrip())
+    return "\n".join(lines)
 
 
 def _command(command: Command, layout: Layout) -> str:

@@ -131,6 +131,9 @@ class Facts:
     bridge_vlans: bool = True  #: whether this kernel's bridges can keep VLANs apart
     host: HostFacts | None = None  #: with `place: host`
     etc: frozenset[str] = frozenset({"hosts", "resolv.conf"})  #: files of /etc that ours can be put over
+    templates: Path | None = None  #: the folder of templates; None: every machine boots
+    files: Mapping[Path, str] = field(default_factory=dict)  #: what tells each from an earlier one there
+    processor: str = ""  #: what tells this host's processor from others
 
     @property
     def user(self) -> str:

@@ -51,8 +51,10 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
     accel, _ = accelerator(machine, facts)
     kernel, initrd, append = _kernel(machine, facts)
     type_ = features.machine_type(facts.qemu, machine.machine)
-    if machine.image == "tiny" and kernel is None:
-        kernel, initrd, append = _tiny(machine, type_, links, facts)
+    is_tiny = machine.image == "tiny" and kernel is None
+    if is_tiny:
+        kernel, initrd = _tiny(machine, type_, facts)
+        append = tiny_cmdline.append(machine.name, static(links), machine.append)
     return Hardware(
         machine=machine,
         type=type_,
@@ -69,11 +71,12 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
         append=append,
         firmware=tuple(_flash(machine, facts)),
         screen=machine.image != "tiny",
+        generation=is_tiny and "vmgenid" in facts.qemu.devices,
     )
 
 
-def _tiny(machine: Machine, type_: str, links: tuple[Link, ...], facts: Facts) -> tuple[Path, Path, str]:
-    """The embedded guest's kernel, its initramfs, and its command line, which has the fixed addresses."""
+def _tiny(machine: Machine, type_: str, facts: Facts) -> tuple[Path, Path]:
+    """The embedded guest's kernel and its initramfs."""
     assert facts.tiny is not None, "facts: tiny is needed and was not gathered"
     if (version := machine_types.version(type_)) and version < _PVH_SINCE:
         raise RequestError(
@@ -81,13 +84,17 @@ def _tiny(machine: Machine, type_: str, links: tuple[Link, ...], facts: Facts) -
             " PVH boot, which there is since 4.0",
             hint="leave machine: out, or write a newer one",
         )
-    static = [
+    return facts.tiny.kernel, facts.tiny.initrd
+
+
+def static(links: tuple[Link, ...]) -> list[tuple[str, str, str | None]]:
+    """The fixed addresses of a machine's cards, as `tiny_cmdline.identity` wants them."""
+    return [
         (link.mac, str(address), None if gateway is None else str(gateway))
         for link in links
         for address, gateway in ((link.nic.address, link.gateway), (link.nic.address6, link.gateway6))
         if address is not None
     ]
-    return facts.tiny.kernel, facts.tiny.initrd, tiny_cmdline.append(machine.name, static, machine.append)
 
 
 def _kernel(machine: Machine, facts: Facts) -> tuple[Path | None, Path | None, str]:

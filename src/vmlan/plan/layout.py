@@ -8,7 +8,8 @@ RUN/                    gone when the lab ends
   hosts  resolv.conf    what the host side sees as /etc/hosts and /etc/resolv.conf
   names/NETWORK         names and addresses, for dnsmasq (hostsdir)
   net-NETWORK/          dnsmasq's reservations and leases
-  vm-MACHINE/           qmp, agent, serial sockets; qemu.log, serial.log
+  vm-MACHINE/           qmp, serial sockets; agent.in, agent.out pipes; qemu.log, serial.log
+  template-KEY/         the same of a template while it is made
 STATE/MACHINE/          disks; kept until `down --disks`
 
 With `place: host` the journal is in BOOK instead, root's own folder on a disk: what was done to a real host
@@ -43,8 +44,13 @@ class MachineFiles:
 
     @property
     def agent(self) -> Path:
-        """The guest agent's socket."""
+        """The guest agent's pipes, without their endings (`guest.pipes`)."""
         return self.run / "agent"
+
+    @property
+    def pipes(self) -> tuple[str, ...]:
+        """The names of those pipes in their folder: what the agent is told, and what it says."""
+        return (f"{self.agent.name}.in", f"{self.agent.name}.out")
 
     @property
     def serial(self) -> Path:
@@ -135,6 +141,11 @@ class Layout:
     def network(self, name: str) -> Path:
         """The folder of one network's services."""
         return self.run / f"net-{name}"
+
+    def template(self, key: str) -> MachineFiles:
+        """The files of a template while it is made."""
+        folder = self.run / f"template-{key}"
+        return MachineFiles(folder, folder)
 
     def machine(self, name: str) -> MachineFiles:
         """The files of one machine."""

@@ -20,7 +20,11 @@ def files(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Iterator
     """A machine's folders and disks, and its entries in the networks' books."""
     where, user = facts.layout.machine(machine.name), facts.user
     yield MakeFolder(
-        f"machine-folder {machine.name}", f"{machine.name}'s sockets and logs", where.run, owner=user
+        f"machine-folder {machine.name}",
+        f"{machine.name}'s sockets and logs, and the pipes to its guest's agent",
+        where.run,
+        owner=user,
+        pipes=where.pipes,
     )
     if _made(machine, facts) or machine.firmware is Firmware.UEFI:
         yield MakeFolder(
@@ -55,7 +59,7 @@ def files(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Iterator
 def start(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Step:
     """The machine itself."""
     where = facts.layout.machine(machine.name)
-    for path in (where.qmp, where.agent, where.serial, facts.layout.keeper):
+    for path in (where.qmp, where.serial, facts.layout.keeper):
         _fits(machine, path)
     needed = hardware(machine, links.of(machine.name), facts)
     features.require(facts.qemu, features_of(needed))

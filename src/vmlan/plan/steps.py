@@ -39,7 +39,8 @@ class Command(msgspec.Struct, frozen=True):
 class MakeFolder(msgspec.Struct, frozen=True, tag=True):
     """A folder that only the user can enter. `keep`: what is in it outlives the lab (disks).
 
-    `owner`: whose it is, "UID:GID", where that is not who runs vmlan.
+    `owner`: whose it is, "UID:GID", where that is not who runs vmlan. `pipes`: the names of named pipes in it
+    (fifo(7)), which are his too.
     """
 
     id: str
@@ -47,6 +48,7 @@ class MakeFolder(msgspec.Struct, frozen=True, tag=True):
     path: Path
     keep: bool = False
     owner: str = ""
+    pipes: tuple[str, ...] = ()
 
 
 class WriteFile(msgspec.Struct, frozen=True, tag=True):
@@ -123,8 +125,28 @@ class BridgeNic(msgspec.Struct, frozen=True, tag=True):
     parts: tuple[Interfaces | Run, ...]
 
 
+class Warm(msgspec.Struct, frozen=True):
+    """How a machine goes on where its template was stopped, instead of booting.
+
+    `command` starts QEMU with the template's memory, to be written to privately. `load` and `plug` are lines
+    for QEMU's monitor (QEMU, docs/system/monitor): what loads the state of the template's devices, and what
+    plugs the machine's own cards and disks in. Then its guest runs `tell`, with `words` on standard input.
+    """
+
+    template: str  #: the template's key
+    command: Command
+    load: tuple[str, ...]
+    plug: tuple[str, ...]
+    agent: Path
+    tell: tuple[str, ...]
+    words: str
+
+
 class Start(msgspec.Struct, frozen=True, tag=True):
-    """A program that stays, held by the keeper under `name`; it has started once `ready` exists."""
+    """A program that stays, held by the keeper under `name`; it has started once `ready` exists.
+
+    `boots`: a machine's agent, which answers when the guest has booted.
+    """
 
     id: str
     reason: str
@@ -133,9 +155,33 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     log: Path
     ready: Path | None = None
     machine: str | None = None
+    boots: Path | None = None
+    warm: Warm | None = None
 
 
-Step: TypeAlias = MakeFolder | WriteFile | StartKeeper | Run | Interfaces | Switch | BridgeNic | Start
+class MakeTemplate(msgspec.Struct, frozen=True, tag=True):
+    """A machine like `machines`, but with no cards or disks, is booted once, and kept as it was then.
+
+    `folder` is there when it is whole; it is made under another name. `parts`: all that shaped it, by name.
+    """
+
+    id: str
+    reason: str
+    key: str
+    name: str
+    command: Command
+    log: Path
+    qmp: Path
+    agent: Path
+    save: tuple[str, ...]
+    folder: Path
+    parts: tuple[tuple[str, str], ...]
+    machines: tuple[str, ...]
+
+
+Step: TypeAlias = (
+    MakeFolder | WriteFile | StartKeeper | Run | Interfaces | Switch | BridgeNic | MakeTemplate | Start
+)
 
 #: The descriptors of a program that is given open device files: what every `sh` can open by number.
 FIRST_DEVICE, LAST_DEVICE = 3, 9
@@ -146,6 +192,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     steps: tuple[Step, ...]
     notes: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()  #: for those who want to know more
 
 
 def batches(steps: tuple[Step, ...]) -> list[tuple[Step, ...]]:

@@ -21,14 +21,30 @@ _BASE = (
 )
 
 
-def append(hostname: str, nics: Sequence[tuple[str, str, str | None]], extra: str = "") -> str:
-    """The command line for a machine of that name.
+#: The program of the guest that is told who it is, on standard input.
+TELL = ("/lib/vmlan/identity",)
 
-    `nics` are the cards' fixed addresses, IPv4 or IPv6: MAC, address with prefix length
-    ("10.1.1.2/24"), gateway or None. A card without one of IPv4 asks by DHCP. `extra` goes last, and so
-    overrides. Linux cuts the line off at 2047 characters (COMMAND_LINE_SIZE of x86).
+
+def append(hostname: str, nics: Sequence[tuple[str, str, str | None]], extra: str = "") -> str:
+    """The command line for a machine of that name, with the fixed addresses of its cards (`identity`).
+
+    `extra` goes last, and so overrides. Linux cuts the line off at 2047 characters (x86: COMMAND_LINE_SIZE).
     """
-    words = [*_BASE, f"vmlan.hostname={hostname}"]
+    return " ".join([*_BASE, identity(hostname, nics), *extra.split()])
+
+
+def template(extra: str = "") -> str:
+    """The command line for a machine that is told only later who it is."""
+    return " ".join([*_BASE, "vmlan.template", *extra.split()])
+
+
+def identity(hostname: str, nics: Sequence[tuple[str, str, str | None]]) -> str:
+    """Who a machine is: words for its command line, or for its program `TELL`.
+
+    `nics` are the cards' fixed addresses, IPv4 or IPv6: MAC, address with prefix length ("10.1.1.2/24"),
+    gateway or None. A card without one of IPv4 asks by DHCP.
+    """
+    words = [f"vmlan.hostname={hostname}"]
     for mac, address, gateway in nics:
         words.append(f"vmlan.nic={','.join([mac.lower(), address, *([gateway] if gateway else [])])}")
-    return " ".join([*words, *extra.split()])
+    return " ".join(words)

@@ -7,14 +7,13 @@ any guest, and needs no agent.
 
 from __future__ import annotations
 
-import json
 import re
-import socket
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from vmlan.qemu.monitor import Monitor, Refused
 
 
 @dataclass(frozen=True)
@@ -54,16 +53,22 @@ def carriers(path: Path, cards: Sequence[tuple[str, str]], timeout: float = 1.0)
         return {}
     found: dict[str, bool] = {}
     try:
-        with _Session(path, timeout) as session:
-            regions = _regions(session.call("query-pci"))
+        with Monitor(path, timeout) as monitor:
+            regions = _regions(monitor.call("query-pci"))
             for name, register in asked.items():
                 base = regions.get((name, register.region))
-                value = None if base is None else session.read(base + register.offset, register.size)
+                value = None if base is None else _read(monitor, base + register.offset, register.size)
                 if value is not None:
                     found[name] = bool(value & register.mask) != register.down
-    except (OSError, ValueError):
+    except (OSError, Refused):
         pass
     return found
+
+
+def _read(monitor: Monitor, address: int, size: int) -> int | None:
+    """A number in the guest's physical memory; None where there is none."""
+    found = re.search(r":\s*0x([0-9a-f]+)", monitor.say(f"xp /1x{_UNITS[size]} {address:#x}"))
+    return int(found[1], 16) if found else None
 
 
 def _regions(buses: Any) -> dict[tuple[str, int], int]:
@@ -81,56 +86,3 @@ def _all(devices: Any) -> list[Any]:
     """Devices, and those behind bridges."""
     behind = [device.get("pci_bridge", {}).get("devices", []) for device in devices]
     return [*devices, *(device for inner in behind for device in _all(inner))]
-
-
-class _Session:
-    """A session of QMP without QEMU's library, which would take longer to load than all of this takes."""
-
-    def __init__(self, path: Path, timeout: float) -> None:
-        self._deadline = time.monotonic() + timeout
-        self._buffer = b""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._socket.settimeout(timeout)
-            self._socket.connect(str(path))
-            self._line()
-            self.call("qmp_capabilities")
-        except BaseException:
-            self._socket.close()
-            raise
-
-    def __enter__(self) -> _Session:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def call(self, command: str, **arguments: Any) -> Any:
-        """One command, and its answer. Raises `OSError`, `ValueError`."""
-        request = {"execute": command, **({"arguments": arguments} if arguments else {})}
-        self._socket.sendall(json.dumps(request).encode())
-        while True:
-            reply = json.loads(self._line())
-            if "error" in reply:
-                raise ValueError(str(reply["error"].get("desc")))
-            if "return" in reply:  # else an event
-                return reply["return"]
-
-    def read(self, address: int, size: int) -> int | None:
-        """A number in the guest's physical memory; None where there is none."""
-        words = self.call("human-monitor-command", **{"command-line": f"xp /1x{_UNITS[size]} {address:#x}"})
-        found = re.search(r":\s*0x([0-9a-f]+)", str(words))
-        return int(found[1], 16) if found else None
-
-    def _line(self) -> bytes:
-        while b"\n" not in self._buffer:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._socket.settimeout(left)
-            more = self._socket.recv(65536)
-            if not more:
-                raise ConnectionResetError
-            self._buffer += more
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line

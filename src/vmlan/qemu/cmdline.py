@@ -66,6 +66,17 @@ class Flash:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """A file as a machine's memory: a template's own (`written`), or what a machine begins with.
+
+    What the latter writes is its own, and not in the file.
+    """
+
+    path: Path
+    written: bool
+
+
+@dataclass(frozen=True)
 class Hardware:
     """Everything of a machine, decided: what is left is to write it down."""
 
@@ -84,6 +95,9 @@ class Hardware:
     append: str = ""
     firmware: tuple[Flash, ...] = ()
     screen: bool = True
+    memory: Memory | None = None
+    generation: bool = False  #: whether the guest is told when it goes on as another one (`_generation`)
+    incoming: bool = False  #: whether it waits to be told the state of its devices, instead of booting
 
 
 def quote(value: object) -> str:
@@ -105,16 +119,47 @@ def command(binary: Path, hardware: Hardware) -> tuple[str, ...]:
     return (
         str(binary),
         *("-name", machine.name, "-nodefaults", "-no-user-config"),
-        *("-machine", f"{quote(hardware.type)},accel={hardware.accel}", "-cpu", hardware.cpu),
-        *("-m", size(machine.memory), "-smp", str(machine.cpus)),
+        *("-machine", f"{quote(hardware.type)},accel={hardware.accel}{_backend(hardware)}"),
+        *("-cpu", hardware.cpu, "-m", size(machine.memory), "-smp", str(machine.cpus)),
+        *_memory(hardware),
         *("-display", "none", *(("-vga", "std") if hardware.screen else ())),
         *_control(hardware),
+        *_generation(hardware),
         *_firmware(hardware),
         *_boot(hardware),
         *_drives(hardware),
         *(word for netdev in hardware.netdevs for word in _nic(hardware, netdev)),
         *machine.qemu_args,
     )
+
+
+#: What QEMU calls a PC's memory by itself: a state that was saved with one kind of it is loaded with another.
+_RAM = "pc.ram"
+
+
+def _backend(hardware: Hardware) -> str:
+    return f",memory-backend={_RAM}" if hardware.memory else ""
+
+
+def _memory(hardware: Hardware) -> Iterator[str]:
+    if hardware.memory is not None:
+        share = "on" if hardware.memory.written else "off"
+        yield "-object"
+        yield (
+            f"memory-backend-file,id={_RAM},size={size(hardware.machine.memory)},share={share},"
+            f"mem-path={quote(hardware.memory.path)}"
+        )
+    if hardware.incoming:
+        yield from ("-incoming", "defer")
+
+
+def _generation(hardware: Hardware) -> Iterator[str]:
+    """A number that is another one whenever the machine goes on from a state that others went on from too.
+
+    The guest then makes its randomness anew (QEMU, docs/specs/vmgenid; Linux since 5.18).
+    """
+    if hardware.generation:
+        yield from ("-device", "vmgenid,guid=auto")
 
 
 def _control(hardware: Hardware) -> Iterator[str]:
@@ -126,9 +171,30 @@ def _control(hardware: Hardware) -> Iterator[str]:
     )
     yield from ("-serial", "chardev:serial0")
     yield from ("-device", "virtio-serial-pci")
-    yield from ("-chardev", f"socket,id=agent0,path={quote(hardware.agent)},server=on,wait=off")
+    yield from ("-chardev", f"pipe,id=agent0,path={quote(hardware.agent)}")
     yield from ("-device", "virtserialport,chardev=agent0,name=org.qemu.guest_agent.0")
     yield from ("-device", "virtio-rng-pci")
+
+
+#: The options whose argument QEMU's monitor takes as it is, and its command.
+_PLUGGED = {"-drive": "drive_add 0", "-netdev": "netdev_add", "-device": "device_add"}
+
+
+def plugging(hardware: Hardware) -> tuple[str, ...]:
+    """The lines of QEMU's monitor that give a machine its disks and cards while it is there already."""
+    words = [*_drives(hardware), *(word for each in hardware.netdevs for word in _nic(hardware, each))]
+    return tuple(
+        f"{_PLUGGED[option]} {monitor_quote(argument)}"
+        for option, argument in zip(words[::2], words[1::2], strict=True)
+    )
+
+
+def monitor_quote(argument: str) -> str:
+    """One argument of a line of QEMU's monitor (QEMU, monitor/hmp.c: get_str())."""
+    if not any(letter.isspace() or letter in "\"'\\" for letter in argument):
+        return argument
+    escaped = argument.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def _firmware(hardware: Hardware) -> Iterator[str]:

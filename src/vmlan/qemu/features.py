@@ -52,6 +52,7 @@ FEATURES: dict[str, Feature] = {
         _device("virtio-serial-pci"),
         _device("virtserialport"),
         _device("virtio-rng-pci"),
+        _device("vmgenid"),
         _device("virtio-blk-pci"),
         _device("ide-cd"),
         _device("isa-fdc", "this QEMU was built without floppies: give the medium as a cdrom or usb"),
@@ -69,6 +70,13 @@ FEATURES: dict[str, Feature] = {
             "6.0",
             "QEMU 5.2 and 7.2, tried: 5.2 has no nvme.bootindex, and its BIOS starts nothing from there",
             "give the disk another bus:, or leave disk out of boot:",
+        ),
+        Feature(
+            "way to save to a file",
+            lambda facts: facts.version >= (8, 2, 0),
+            "8.2",
+            "QEMU, docs/devel/migration: file:",
+            "QEMU runs cat(1)",
         ),
     )
 }

@@ -21,7 +21,7 @@ from vmlan.qemu.facts import MachineType, QemuFacts
 __all__ = ["QemuFacts", "probe"]
 
 #: Raised when `QemuFacts` or what is asked changes: an older answer is then no answer.
-_SCHEMA = 2
+_SCHEMA = 3
 
 #: Seconds. QEMU answers within 0.2; a busy machine or a cold disk makes it slower, not a hundredfold.
 TIMEOUT = 15.0

@@ -162,8 +162,9 @@ addr add fd00:1::1/64 dev wire nodad
 link set dev wire up
 END
 
-# vm1's sockets and logs
+# vm1's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-vm1
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-vm1/agent.in /run/user/1000/vmlan/here-123456/vm-vm1/agent.out
 
 # vm1's name, for DNS
 cat > /run/user/1000/vmlan/here-123456/names/vm1 <<'END'
@@ -176,8 +177,9 @@ cat > /run/user/1000/vmlan/here-123456/net-lan/reservations/vm1.2 <<'END'
 52:54:00:db:5c:63,10.2.0.11,vm1
 END
 
-# vm2's sockets and logs
+# vm2's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-vm2
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-vm2/agent.in /run/user/1000/vmlan/here-123456/vm-vm2/agent.out
 
 # vm2's name, for DNS
 cat > /run/user/1000/vmlan/here-123456/names/vm2 <<'END'
@@ -190,7 +192,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-vm1/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-vm1/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-vm1/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm1/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm1/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
     -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm1' \
@@ -208,7 +210,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-vm2/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-vm2/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-vm2/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm2/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm2/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
     -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm2 vmlan.nic=52:54:00:11:79:f1,fd00:1::2/64,fd00:1::1' \

@@ -35,8 +35,9 @@ END
 # the host side passes nothing on
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host sysctl -q -w net.ipv4.ip_forward=0
 
-# one's sockets and logs
+# one's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-one
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-one/agent.in /run/user/1000/vmlan/here-123456/vm-one/agent.out
 
 # one's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/one
@@ -45,8 +46,9 @@ mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/one
 qemu-img create -q -f qcow2 -b /cache/media/grub-usb/image \
     -F raw /home/user/.local/state/vmlan/here-123456/one/disk0.qcow2
 
-# two's sockets and logs
+# two's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-two
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-two/agent.in /run/user/1000/vmlan/here-123456/vm-two/agent.out
 
 # two's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/two
@@ -55,8 +57,9 @@ mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/two
 qemu-img create -q -f qcow2 -b /cache/media/grub-usb/image \
     -F raw /home/user/.local/state/vmlan/here-123456/two/disk0.qcow2
 
-# booted's sockets and logs
+# booted's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-booted
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-booted/agent.in /run/user/1000/vmlan/here-123456/vm-booted/agent.out
 
 # booted's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/booted
@@ -71,7 +74,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-one/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-one/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-one/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-one/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-one/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
     -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=one' \
@@ -85,7 +88,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-two/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-two/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-two/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-two/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-two/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
     -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=two' \
@@ -99,7 +102,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-booted/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-booted/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-booted/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-booted/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-booted/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/booted/disk0.qcow2,format=qcow2,backing.driver=raw,discard=unmap \
     -device virtio-blk-pci,id=dev-disk0,drive=disk0 \

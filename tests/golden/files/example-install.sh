@@ -66,8 +66,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host dnsmasq --conf-file=/dev
     --dhcp-leasefile=/run/user/1000/vmlan/here-123456/net-lan/leases \
     < /dev/null > /run/user/1000/vmlan/here-123456/net-lan/dnsmasq.log 2>&1 &
 
-# installer's sockets and logs
+# installer's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-installer
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-installer/agent.in /run/user/1000/vmlan/here-123456/vm-installer/agent.out
 
 # installer's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/installer
@@ -86,8 +87,9 @@ cat > /run/user/1000/vmlan/here-123456/net-lan/reservations/installer.0 <<'END'
 52:54:00:9f:f6:2d,10.5.0.11,installer
 END
 
-# empty's sockets and logs
+# empty's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-empty
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-empty/agent.in /run/user/1000/vmlan/here-123456/vm-empty/agent.out
 
 # empty's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/empty
@@ -95,8 +97,9 @@ mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/empty
 # empty's disk 0: empty, and as large as it is written
 qemu-img create -q -f qcow2 /home/user/.local/state/vmlan/here-123456/empty/disk0.qcow2 4294967296
 
-# disk-first's sockets and logs
+# disk-first's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-disk-first
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-disk-first/agent.in /run/user/1000/vmlan/here-123456/vm-disk-first/agent.out
 
 # disk-first's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/disk-first
@@ -105,8 +108,9 @@ mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/disk-first
 qemu-img create -q -f qcow2 -b /cache/media/grub-usb/image \
     -F raw /home/user/.local/state/vmlan/here-123456/disk-first/disk0.qcow2
 
-# cd-first's sockets and logs
+# cd-first's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-cd-first
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-cd-first/agent.in /run/user/1000/vmlan/here-123456/vm-cd-first/agent.out
 
 # cd-first's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/cd-first
@@ -122,7 +126,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-installer/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-installer/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-installer/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-installer/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-installer/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/media/debian-installer/kernel -initrd /cache/media/debian-installer/initrd \
     -append console=ttyS0 \
@@ -138,7 +142,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-empty/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-empty/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-empty/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-empty/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-empty/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/empty/disk0.qcow2,format=qcow2,discard=unmap \
     -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
@@ -153,7 +157,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-disk-first/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-disk-first/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-disk-first/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-disk-first/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-disk-first/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/disk-first/disk0.qcow2,format=qcow2,backing.driver=raw,discard=unmap \
     -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
@@ -168,7 +172,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-cd-first/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-cd-first/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-cd-first/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-cd-first/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-cd-first/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/cd-first/disk0.qcow2,format=qcow2,backing.driver=raw,discard=unmap \
     -device virtio-blk-pci,id=dev-disk0,drive=disk0,bootindex=100 \

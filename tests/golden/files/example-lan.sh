@@ -114,8 +114,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host dnsmasq --conf-file=/dev
     --expand-hosts --dhcp-leasefile=/run/user/1000/vmlan/here-123456/net-lan/leases \
     < /dev/null > /run/user/1000/vmlan/here-123456/net-lan/dnsmasq.log 2>&1 &
 
-# vm1's sockets and logs
+# vm1's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-vm1
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-vm1/agent.in /run/user/1000/vmlan/here-123456/vm-vm1/agent.out
 
 # vm1's name, for DNS
 cat > /run/user/1000/vmlan/here-123456/names/vm1 <<'END'
@@ -127,8 +128,9 @@ cat > /run/user/1000/vmlan/here-123456/net-lan/reservations/vm1.0 <<'END'
 52:54:00:5e:37:af,10.2.0.11,vm1
 END
 
-# vm2's sockets and logs
+# vm2's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-vm2
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-vm2/agent.in /run/user/1000/vmlan/here-123456/vm-vm2/agent.out
 
 # vm2's name, for DNS
 cat > /run/user/1000/vmlan/here-123456/names/vm2 <<'END'
@@ -146,7 +148,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-vm1/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-vm1/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-vm1/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm1/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm1/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
     -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm1' \
@@ -160,7 +162,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-vm2/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-vm2/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-vm2/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm2/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm2/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
     -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm2' \

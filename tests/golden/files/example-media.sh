@@ -66,17 +66,21 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host dnsmasq --conf-file=/dev
     --dhcp-leasefile=/run/user/1000/vmlan/here-123456/net-lan/leases \
     < /dev/null > /run/user/1000/vmlan/here-123456/net-lan/dnsmasq.log 2>&1 &
 
-# floppy's sockets and logs
+# floppy's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-floppy
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-floppy/agent.in /run/user/1000/vmlan/here-123456/vm-floppy/agent.out
 
-# stick's sockets and logs
+# stick's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-stick
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-stick/agent.in /run/user/1000/vmlan/here-123456/vm-stick/agent.out
 
-# cd's sockets and logs
+# cd's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-cd
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-cd/agent.in /run/user/1000/vmlan/here-123456/vm-cd/agent.out
 
-# network's sockets and logs
+# network's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-network
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-network/agent.in /run/user/1000/vmlan/here-123456/vm-network/agent.out
 
 # network's name, for DNS
 cat > /run/user/1000/vmlan/here-123456/names/network <<'END'
@@ -88,8 +92,9 @@ cat > /run/user/1000/vmlan/here-123456/net-lan/reservations/network.0 <<'END'
 52:54:00:55:bd:6f,10.4.0.11,network
 END
 
-# tester's sockets and logs
+# tester's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-tester
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-tester/agent.in /run/user/1000/vmlan/here-123456/vm-tester/agent.out
 
 # floppy: what its disks and media hold, 64M, no NIC
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name floppy \
@@ -97,7 +102,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-floppy/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-floppy/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-floppy/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-floppy/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-floppy/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=floppy0,file=/cache/media/grub-floppy/image,format=raw,readonly=on \
     -global isa-fdc.bootindexA=0 -device floppy,id=dev-floppy0,drive=floppy0 \
@@ -109,7 +114,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-stick/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-stick/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-stick/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-stick/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-stick/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device qemu-xhci,id=xhci0 \
     -drive if=none,id=usb0,file=/cache/media/grub-usb/image,format=raw,readonly=on \
@@ -122,7 +127,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-cd/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-cd/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-cd/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-cd/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-cd/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=cdrom0,file=/cache/media/grub-cd/image,format=raw,media=cdrom,readonly=on \
     -device ide-cd,bus=ide.1,unit=0,id=dev-cdrom0,drive=cdrom0 \
@@ -135,7 +140,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-network/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-network/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-network/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-network/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-network/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=cdrom0,file=/cache/media/ipxe/image,format=raw,media=cdrom,readonly=on \
     -device ide-cd,bus=ide.1,unit=0,id=dev-cdrom0,drive=cdrom0 \
@@ -149,7 +154,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-tester/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-tester/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-tester/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-tester/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-tester/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=cdrom0,file=/cache/media/memtest86+/image,format=raw,media=cdrom,readonly=on \
     -device ide-cd,bus=ide.1,unit=0,id=dev-cdrom0,drive=cdrom0 \

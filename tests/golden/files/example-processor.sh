@@ -37,14 +37,17 @@ END
 # the host side passes nothing on
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host sysctl -q -w net.ipv4.ip_forward=0
 
-# emulated's sockets and logs
+# emulated's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-emulated
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-emulated/agent.in /run/user/1000/vmlan/here-123456/vm-emulated/agent.out
 
-# fast's sockets and logs
+# fast's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-fast
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-fast/agent.in /run/user/1000/vmlan/here-123456/vm-fast/agent.out
 
-# handed-through's sockets and logs
+# handed-through's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-handed-through
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-handed-through/agent.in /run/user/1000/vmlan/here-123456/vm-handed-through/agent.out
 
 # emulated: ipxe, 64M, no NIC
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 \
@@ -53,7 +56,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-emulated/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-emulated/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-emulated/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-emulated/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-emulated/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=cdrom0,file=/cache/media/ipxe/image,format=raw,media=cdrom,readonly=on \
     -device ide-cd,bus=ide.2,id=dev-cdrom0,drive=cdrom0 \
@@ -65,7 +68,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-fast/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-fast/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-fast/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-fast/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-fast/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=cdrom0,file=/cache/media/ipxe/image,format=raw,media=cdrom,readonly=on \
     -device ide-cd,bus=ide.1,unit=0,id=dev-cdrom0,drive=cdrom0 \
@@ -78,7 +81,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-handed-through/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-handed-through/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-handed-through/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-handed-through/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-handed-through/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=cdrom0,file=/cache/media/ipxe/image,format=raw,media=cdrom,readonly=on \
     -device ide-cd,bus=ide.1,unit=0,id=dev-cdrom0,drive=cdrom0 \

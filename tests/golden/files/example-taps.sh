@@ -46,11 +46,13 @@ addr add 10.1.2.1/24 dev ask
 link set dev ask up
 END
 
-# deaf's sockets and logs
+# deaf's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-deaf
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-deaf/agent.in /run/user/1000/vmlan/here-123456/vm-deaf/agent.out
 
-# asker's sockets and logs
+# asker's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-asker
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-asker/agent.in /run/user/1000/vmlan/here-123456/vm-asker/agent.out
 
 # deaf: the embedded guest, 256M, no NIC
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host env \
@@ -59,7 +61,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host env \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-deaf/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-deaf/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-deaf/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-deaf/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-deaf/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
     -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=deaf' \
@@ -72,7 +74,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-asker/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-asker/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-asker/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-asker/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-asker/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
     -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=asker' \

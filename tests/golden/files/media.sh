@@ -37,8 +37,9 @@ END
 # the host side passes nothing on
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host sysctl -q -w net.ipv4.ip_forward=0
 
-# new's sockets and logs
+# new's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-new
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-new/agent.in /run/user/1000/vmlan/here-123456/vm-new/agent.out
 
 # new's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/new
@@ -46,8 +47,9 @@ mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/new
 # new's disk 0: empty, and as large as it is written
 qemu-img create -q -f qcow2 /home/user/.local/state/vmlan/here-123456/new/disk0.qcow2 8589934592
 
-# overlay's sockets and logs
+# overlay's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-overlay
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-overlay/agent.in /run/user/1000/vmlan/here-123456/vm-overlay/agent.out
 
 # overlay's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/overlay
@@ -56,8 +58,9 @@ mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/overlay
 qemu-img create -q -f qcow2 -b /labs/here/debian.qcow2 \
     -F qcow2 /home/user/.local/state/vmlan/here-123456/overlay/disk0.qcow2
 
-# data's sockets and logs
+# data's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-data
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-data/agent.in /run/user/1000/vmlan/here-123456/vm-data/agent.out
 
 # data's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/data
@@ -66,23 +69,29 @@ mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/data
 qemu-img create -q -f qcow2 -b /labs/here/data.img \
     -F raw /home/user/.local/state/vmlan/here-123456/data/disk0.qcow2 2147483648
 
-# live's sockets and logs
+# live's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-live
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-live/agent.in /run/user/1000/vmlan/here-123456/vm-live/agent.out
 
-# floppy's sockets and logs
+# floppy's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-floppy
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-floppy/agent.in /run/user/1000/vmlan/here-123456/vm-floppy/agent.out
 
-# direct's sockets and logs
+# direct's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-direct
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-direct/agent.in /run/user/1000/vmlan/here-123456/vm-direct/agent.out
 
-# extra's sockets and logs
+# extra's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-extra
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-extra/agent.in /run/user/1000/vmlan/here-123456/vm-extra/agent.out
 
-# old's sockets and logs
+# old's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-old
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-old/agent.in /run/user/1000/vmlan/here-123456/vm-old/agent.out
 
-# buses's sockets and logs
+# buses's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-buses
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-buses/agent.in /run/user/1000/vmlan/here-123456/vm-buses/agent.out
 
 # buses's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/buses
@@ -112,7 +121,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-new/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-new/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-new/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-new/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-new/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/new/disk0.qcow2,format=qcow2,discard=unmap \
     -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
@@ -125,7 +134,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-overlay/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-overlay/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-overlay/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-overlay/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-overlay/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/overlay/disk0.qcow2,format=qcow2,backing.driver=qcow2,discard=unmap \
     -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
@@ -137,7 +146,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-data/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-data/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-data/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-data/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-data/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
     -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=data' \
@@ -153,7 +162,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-live/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-live/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-live/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-live/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-live/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=cdrom0,file=/labs/here/live.iso,format=raw,media=cdrom,readonly=on \
     -device ide-cd,bus=ide.1,unit=0,id=dev-cdrom0,drive=cdrom0,bootindex=0 \
@@ -167,7 +176,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -vga std -qmp unix:/run/user/1000/vmlan/here-123456/vm-floppy/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-floppy/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-floppy/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-floppy/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-floppy/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device isa-fdc,id=fdc0 -drive if=none,id=floppy0,file=/labs/here/boot.img,format=raw \
     -global isa-fdc.bootindexA=0 -device floppy,id=dev-floppy0,drive=floppy0 \
@@ -179,7 +188,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-direct/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-direct/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-direct/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-direct/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-direct/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /labs/here/vmlinuz -initrd /labs/here/initrd.img \
     -append 'console=ttyS0 root=/dev/vda, ro' \
@@ -192,7 +201,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host env \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-extra/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-extra/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-extra/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-extra/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-extra/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
     -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=extra' \
@@ -205,7 +214,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -vga std -qmp unix:/run/user/1000/vmlan/here-123456/vm-old/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-old/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-old/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-old/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-old/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=none,id=disk0,file=/labs/here/data.img,format=raw,discard=unmap \
     -device ide-hd,bus=ide.0,id=dev-disk0,drive=disk0 \
@@ -223,7 +232,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-buses/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-buses/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-buses/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-buses/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-buses/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -drive if=pflash,unit=0,format=raw,readonly=on,file=/fw/CODE.fd \
     -drive if=pflash,unit=1,format=qcow2,file=/home/user/.local/state/vmlan/here-123456/buses/uefi.qcow2 \

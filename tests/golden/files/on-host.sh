@@ -112,9 +112,10 @@ END
 nsenter --net=/run/vmlan/here-123456/net/host sh \
     -c 'n=$(cat /sys/class/net/$1/ifindex) && want=$(cat /sys/class/net/$1/tap$n/dev) || exit 1; for try in 1 2 3 4 5 6 7 8 9 10; do [ -c /dev/tap$n ] && break; sleep 0.1; done; have=$(printf "%d:%d" $(stat -c "0x%t 0x%T" /dev/tap$n)); [ "$want" = "$have" ] || { echo "/dev/tap$n is not the device $want of $1, but $have" >&2; exit 1; }' sh vm1-street.2
 
-# vm1's sockets and logs
+# vm1's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/vmlan/here-123456/vm-vm1
-chown 1000:1000 /run/vmlan/here-123456/vm-vm1
+mkfifo -m 600 /run/vmlan/here-123456/vm-vm1/agent.in /run/vmlan/here-123456/vm-vm1/agent.out
+chown 1000:1000 /run/vmlan/here-123456/vm-vm1 /run/vmlan/here-123456/vm-vm1/agent.in /run/vmlan/here-123456/vm-vm1/agent.out
 
 # vm1's disks, kept until `down --disks`
 mkdir -p -m 700 /home/anna/.local/state/vmlan/here-123456/vm1
@@ -134,9 +135,10 @@ cat > /run/vmlan/here-123456/net-lan/reservations/vm1.0 <<'END'
 52:54:00:d0:b1:a4,10.2.0.11,vm1
 END
 
-# vm2's sockets and logs
+# vm2's sockets and logs, and the pipes to its guest's agent
 mkdir -p -m 700 /run/vmlan/here-123456/vm-vm2
-chown 1000:1000 /run/vmlan/here-123456/vm-vm2
+mkfifo -m 600 /run/vmlan/here-123456/vm-vm2/agent.in /run/vmlan/here-123456/vm-vm2/agent.out
+chown 1000:1000 /run/vmlan/here-123456/vm-vm2 /run/vmlan/here-123456/vm-vm2/agent.in /run/vmlan/here-123456/vm-vm2/agent.out
 
 # vm2's name, for DNS
 cat > /run/vmlan/here-123456/names/vm2 <<'END'
@@ -151,7 +153,7 @@ nsenter --net=/run/vmlan/here-123456/net/host sh \
     -qmp unix:/run/vmlan/here-123456/vm-vm1/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/vmlan/here-123456/vm-vm1/serial,server=on,wait=off,logfile=/run/vmlan/here-123456/vm-vm1/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/vmlan/here-123456/vm-vm1/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/vmlan/here-123456/vm-vm1/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
     -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm1' \
@@ -173,7 +175,7 @@ nsenter --net=/run/vmlan/here-123456/net/host setpriv --reuid=1000 --regid=1000 
     -qmp unix:/run/vmlan/here-123456/vm-vm2/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/vmlan/here-123456/vm-vm2/serial,server=on,wait=off,logfile=/run/vmlan/here-123456/vm-vm2/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
-    -chardev socket,id=agent0,path=/run/vmlan/here-123456/vm-vm2/agent,server=on,wait=off \
+    -chardev pipe,id=agent0,path=/run/vmlan/here-123456/vm-vm2/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
     -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm2 vmlan.nic=52:54:00:1b:8c:2d,10.1.1.2/24' \
