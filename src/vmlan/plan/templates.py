@@ -1,0 +1,203 @@
+"""Templates: machines that have booted once, and from which others go on. Pure.
+
+A template is a machine without cards and disks, stopped when its guest had nothing left to do: the file that
+was its memory, and the state of its devices. A machine made from it maps that memory privately (copy on
+write), loads the state, is given its own cards and disks, and is told who it is. All that shaped a template
+is in its key, so that whatever changes makes another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vmlan.model import Firmware, Lab, Machine
+from vmlan.plan import macvtaps, tiny_cmdline
+from vmlan.plan.facts import Facts
+from vmlan.plan.hardware import hardware, static
+from vmlan.plan.layout import MachineFiles
+from vmlan.plan.steps import Command, MakeFolder, MakeTemplate, Space, Step, Warm
+from vmlan.plan.topology import Link, Topology
+from vmlan.qemu import cmdline, features
+from vmlan.qemu.cmdline import Hardware, Memory
+
+#: Raised when how a template is made changes in a way that its command line does not show.
+_FORM = 1
+
+#: The longest line that QEMU's monitor takes; it cuts off the rest (QEMU, monitor/hmp.c: char buf[1024]).
+_LINE = 1000
+
+#: Disks and cards that cannot be plugged in.
+_FIXED_BUSES = {"ide", "sata", "nvme"}
+_FIXED_CARDS = {"ne2k_isa", "usb-net"}
+
+_CAPABILITY = "migrate_set_capability x-ignore-shared on"
+
+
+@dataclass(frozen=True)
+class Template:
+    """The template of a kind of machine: its key, and what that is made of."""
+
+    key: str
+    parts: tuple[tuple[str, str], ...]
+    hardware: Hardware
+
+
+def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | None:
+    """Why a machine cannot go on from a template; None if it can."""
+    if machine.image != "tiny" or machine.kernel is not None:
+        return "only the guest tiny can be told afterwards who it is"
+    if machine.qemu_args:
+        return "nobody knows what its qemu-args change"
+    if machine.firmware is not Firmware.BIOS:
+        return "its firmware keeps variables of its own"
+    type_ = features.machine_type(facts.qemu, machine.machine)
+    if "q35" in type_:  # its root bus has no places for that (QEMU, docs/pcie.txt)
+        return f"machine type {type_} takes no cards while it runs"
+    if machine.cdrom or machine.floppy or machine.usb:
+        return "its media cannot be plugged in"
+    if buses := {str(disk.bus) for disk in machine.disks} & _FIXED_BUSES:
+        return f"disks on bus {', '.join(sorted(buses))} cannot be plugged in"
+    if cards := {link.nic.model for link in links} & _FIXED_CARDS:
+        return f"a card of model {', '.join(sorted(cards))} cannot be plugged in"
+    if machine.boot:
+        return "its boot order is of cards and disks that it does not have yet"
+    if not features.FEATURES["device vmgenid"].has(facts.qemu):
+        return f"QEMU {facts.qemu.full_version} has no device vmgenid"
+    if any(len(line.encode()) > _LINE for line in cmdline.plugging(hardware(machine, links, facts))):
+        return "what its cards or disks are is longer than a line of QEMU's monitor may be"
+    return None
+
+
+def template(machine: Machine, facts: Facts) -> Template:
+    """The template from which a machine goes on. All machines of a kind have the same."""
+    where = Path("/template")
+    bare = _bare(machine, MachineFiles(where, where), Memory(where / "memory", written=True), facts)
+    argv = cmdline.command(facts.qemu.path, bare)
+    files = [facts.qemu.path, *(each for each in (bare.kernel, bare.initrd) if each)]
+    parts = {
+        "form": str(_FORM),
+        "QEMU": f"{facts.qemu.full_version}, {facts.files.get(facts.qemu.path, '')}",
+        "machine type": bare.type,
+        "accelerator": bare.accel,
+        "processor": f"{bare.cpu}, {facts.processor}" if bare.accel == "kvm" else bare.cpu,
+        "memory": cmdline.size(machine.memory),
+        "cpus": str(machine.cpus),
+        "guest": "; ".join(facts.files.get(file, str(file)) for file in files[1:]),
+        "append": bare.append,
+        "command line": shlex.join(argv[1:]),
+    }
+    digest = hashlib.sha256("\0".join(f"{name}={value}" for name, value in parts.items()).encode())
+    return Template(digest.hexdigest()[:16], tuple(parts.items()), bare)
+
+
+def steps(lab: Lab, links: Topology, facts: Facts) -> Iterator[Step]:
+    """The making of each template that the lab's machines go on from; one that is there is not made again."""
+    if facts.templates is None:
+        return
+    kinds: dict[str, list[Machine]] = {}
+    for machine in lab.machines:
+        if why_not(machine, links.of(machine.name), facts) is None:
+            kinds.setdefault(template(machine, facts).key, []).append(machine)
+    for key, machines in kinds.items():
+        yield from _make(key, machines, facts)
+
+
+def warm(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Warm | None:
+    """How a machine goes on from its template; None: it boots."""
+    if facts.templates is None or why_not(machine, links, facts) is not None:
+        return None
+    key = template(machine, facts).key
+    folder = facts.templates / key
+    where = facts.layout.machine(machine.name)
+    clone = _bare(machine, where, Memory(folder / "memory", written=False), facts)
+    argv = cmdline.command(facts.qemu.path, replace(clone, incoming=True))
+    full = hardware(machine, links, facts)
+    return Warm(
+        template=key,
+        command=Command(argv, user=facts.user, devices=macvtaps.devices(links)),
+        load=(_CAPABILITY, f"migrate_incoming {cmdline.monitor_quote(_from(folder / 'state', facts))}"),
+        plug=(*cmdline.plugging(full), "cont"),
+        agent=where.agent,
+        tell=tiny_cmdline.TELL,
+        words=tiny_cmdline.identity(machine.name, static(links)),
+    )
+
+
+def notes(lab: Lab, links: Topology, facts: Facts) -> Iterator[str]:
+    """Which machines boot although templates are wanted, and why."""
+    if facts.templates is None:
+        return
+    reasons: dict[str, list[str]] = {}
+    for machine in lab.machines:
+        if (reason := why_not(machine, links.of(machine.name), facts)) is not None:
+            reasons.setdefault(reason, []).append(machine.name)
+    for reason, names in reasons.items():
+        yield f"{', '.join(names)}: no template: {reason}"
+
+
+def _bare(machine: Machine, where: MachineFiles, memory: Memory, facts: Facts) -> Hardware:
+    """A machine as its template is: without what is its own."""
+    alone = replace(machine, nics=(), disks=())
+    return replace(
+        hardware(alone, (), facts),
+        append=tiny_cmdline.template(machine.append),
+        memory=memory,
+        machine=replace(alone, name=machine.name if not memory.written else "template"),
+        qmp=where.qmp,
+        agent=where.agent,
+        serial=where.serial,
+        serial_log=where.serial_log,
+    )
+
+
+def _make(key: str, machines: list[Machine], facts: Facts) -> Iterator[Step]:
+    assert facts.templates is not None
+    folder = facts.templates / key
+    run = facts.layout.template(key)
+    bare = _bare(machines[0], run, Memory(_unfinished(folder) / "memory", written=True), facts)
+    names = tuple(machine.name for machine in machines)
+    yield MakeFolder(
+        f"template-folder {key}",
+        "the sockets of a template while it is made",
+        run.run,
+        owner=facts.user,
+        pipes=run.pipes,
+    )
+    state = _unfinished(folder) / "state"
+    yield MakeTemplate(
+        f"template {key}",
+        f"a template for {', '.join(names)}: a machine like them is booted once, without cards and disks, and"
+        " stopped; they go on from there",
+        key=key,
+        name=f"template-{key}",
+        command=Command(cmdline.command(facts.qemu.path, bare), user=facts.user, space=Space.LAB),
+        log=run.log,
+        qmp=run.qmp,
+        agent=run.agent,
+        save=("stop", _CAPABILITY, f"migrate -d {cmdline.monitor_quote(_to(state, facts))}"),
+        folder=folder,
+        parts=template(machines[0], facts).parts,
+        machines=names,
+    )
+
+
+def _unfinished(folder: Path) -> Path:
+    """Where a template is made: it gets its name when it is whole."""
+    return folder.with_name(f"{folder.name}.new")
+
+
+def _to(file: Path, facts: Facts) -> str:
+    """Where QEMU saves a state to: a file, which it can open itself since 8.2 (`features`)."""
+    return f"file:{file}" if _has_file(facts) else f"exec:cat > {shlex.quote(str(file))}"
+
+
+def _from(file: Path, facts: Facts) -> str:
+    return f"file:{file}" if _has_file(facts) else f"exec:cat {shlex.quote(str(file))}"
+
+
+def _has_file(facts: Facts) -> bool:
+    return features.FEATURES["way to save to a file"].has(facts.qemu)
