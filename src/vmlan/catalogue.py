@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from vmlan.errors import UnknownName
+from vmlan.model import Machine, Named, OverlayDisk
 from vmlan.spelling import nearest
 
 #: What a file of an entry is for. "image": a medium that boots by itself.
@@ -96,3 +97,12 @@ def entry(name: str) -> Entry:
         question = f"did you mean {near}? " if near else ""
         raise UnknownName(f"there is no image '{name}'", hint=f"{question}there are: {', '.join(CATALOGUE)}")
     return CATALOGUE[name]
+
+
+def has_agent(machine: Machine) -> bool:
+    """Whether we know that the guest brings an agent: then `up` waits for it."""
+    if machine.image == "tiny":
+        return True
+    bases = [disk.base for disk in machine.disks[:1] if isinstance(disk, OverlayDisk)]
+    first = machine.image or (bases[0] if bases else None)
+    return isinstance(first, Named) and CATALOGUE[first.name].agent and machine.kernel is None

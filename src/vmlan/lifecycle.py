@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmlan import labfile, shutdown
+from vmlan.catalogue import has_agent
 from vmlan.errors import Busy, HostError, NotRunning, RequestError, VmlanError
-from vmlan.host import bases, identity, images, journal, kept_lab, memory, nic_change, paths
+from vmlan.host import bases, identity, images, journal, kept_lab, memory, nic_change, paths, templates
 from vmlan.host import facts as host_facts
 from vmlan.host.effects import HostEffects
 from vmlan.host.executor import Executor, Outcome
@@ -30,7 +31,7 @@ from vmlan.plan import admission, topology
 from vmlan.plan.build import plan as make_plan
 from vmlan.plan.facts import Facts
 from vmlan.plan.layout import Layout
-from vmlan.plan.steps import BridgeNic, Plan, Run, Start, Step
+from vmlan.plan.steps import BridgeNic, MakeTemplate, Plan, Run, Start, Step
 from vmlan.progress import Progress
 
 #: How long `vmlan confirm` may take where this host's NIC was changed (seconds).
@@ -57,12 +58,12 @@ def is_running(layout: Layout) -> bool:
         effects.close()
 
 
-def plan_file(file: Path, progress: Progress | None = None) -> tuple[Lab, Facts, Plan]:
-    """Read a lab file and plan it for this host. Nothing is started."""
+def plan_file(file: Path, progress: Progress | None = None, *, cold: bool = False) -> tuple[Lab, Facts, Plan]:
+    """Read a lab file and plan it for this host; `cold`: without templates. Nothing is started."""
     progress = progress or Progress()
     lab = labfile.load(file)
     layout = paths.layout(file, lab.host.place)
-    facts = host_facts.gather(lab, layout, running=is_running(layout), progress=progress.preparing)
+    facts = host_facts.gather(lab, layout, running=is_running(layout), cold=cold, progress=progress.preparing)
     return lab, facts, make_plan(lab, facts)
 
 
@@ -74,8 +75,11 @@ def up(
     confirm_within: float = CONFIRM_WITHIN,
     *,
     overcommit: bool = False,
+    cold: bool = False,
 ) -> UpReport:
     """Bring the lab up (or only some of its machines) and return when every machine is ready.
+
+    `cold`: every machine boots; else those that can go on from a template of their kind, made if need be.
 
     `confirm_within`: where this host's NIC is changed, how many seconds `vmlan confirm` may take; 0: the
     change is kept at once. `overcommit`: start even what does not fit into memory (`plan.admission`). What
@@ -96,11 +100,12 @@ def up(
                 progress.note(note)
             if executor.recover():
                 progress.note("an earlier vmlan was cut short; what it left has been undone")
-            lab, facts, plan = plan_file(file, progress)
+            lab, facts, plan = plan_file(file, progress, cold=cold)
             for note in plan.notes:
                 progress.note(note)
             selected = _select(lab, plan, machines)
             todo = executor.missing(selected)
+            _tell_of_templates(plan, todo, progress)
             if not overcommit and (room := memory.room()) is not None:
                 admission.refuse(lab, todo, facts, room)
             effects.nic = _nic_change(facts, file, todo, confirm_within, progress)
@@ -165,11 +170,22 @@ def _select(lab: Lab, plan: Plan, machines: Sequence[str]) -> Plan:
         for step in plan.steps
         if not (isinstance(step, Start) and step.machine and step.machine not in machines)
     )
-    return Plan(tuple(steps), plan.notes)
+    return Plan(tuple(steps), plan.notes, plan.details)
+
+
+def _tell_of_templates(plan: Plan, todo: Sequence[Step], progress: Progress) -> None:
+    for detail in plan.details:
+        progress.detail(detail)
+    for step in todo:
+        if isinstance(step, MakeTemplate):
+            why = templates.differences(step.folder.parent, dict(step.parts))
+            progress.detail(f"{', '.join(step.machines)}: template {step.key} has to be made: {why}")
 
 
 def _tell(progress: Progress) -> Callable[[tuple[Step, ...]], None]:
     def listener(steps: tuple[Step, ...]) -> None:
+        if isinstance(steps[0], MakeTemplate):
+            progress.preparing(f"boots a machine once, for this and every later start ({steps[0].key})")
         progress.step(steps)
         for step in steps:
             if isinstance(step, Start) and step.machine:
@@ -204,7 +220,7 @@ def _wait_for_all(
 
     def wait(name: str) -> ready.Ready | None:
         one, files, ran = machine(lab, name), layout.machine(name), name in outcome.running
-        if not ready.has_agent(one):
+        if not has_agent(one):
             progress.machine(name, "runs (it has no agent that we know of, so nobody waited for it)")
             return None
         try:

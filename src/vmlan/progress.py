@@ -17,5 +17,8 @@ class Progress:
     def machine(self, name: str, state: str) -> None:
         """A machine is in a new state: "starts", "boots", "waits for its address", "ready", …"""
 
+    def detail(self, text: str) -> None:
+        """Something for those who want to know more (`-v`)."""
+
     def note(self, text: str) -> None:
         """Something the user should know."""

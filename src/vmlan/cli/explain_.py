@@ -19,15 +19,16 @@ from vmlan.plan import explain
 @common.file_option
 @click.option("--script", is_flag=True, help="A bash script that makes the same lab without vmlan.")
 @common.json_option
-def command(name: str | None, file: Path | None, script: bool, as_json: bool) -> None:
+@click.option("--cold", is_flag=True, help="What `up --cold` runs: every machine boots.")
+def command(name: str | None, file: Path | None, script: bool, cold: bool, as_json: bool) -> None:
     """The exact commands that `up` runs, in order, each with its reason; NAME: of one machine or network."""
-    show(lifecycle.find_file(file), name, script=script, as_json=as_json)
+    show(lifecycle.find_file(file), name, script=script, cold=cold, as_json=as_json)
 
 
-def show(file: Path, name: str | None, *, script: bool, as_json: bool) -> None:
-    """Print the plan of a lab file."""
+def show(file: Path, name: str | None, *, script: bool, cold: bool, as_json: bool) -> None:
+    """Print the plan of a lab file. A script has no templates: it is to run where there is no vmlan."""
     with open_progress(quiet=as_json) as progress:  # the first time, the tiny guest is packed
-        lab, facts, plan = lifecycle.plan_file(file, progress)
+        lab, facts, plan = lifecycle.plan_file(file, progress, cold=cold or script)
     if name is not None and name not in explain.names(plan):
         hint = "it has: " + ", ".join(sorted(explain.names(plan)))
         raise UnknownName(f"there is no machine or network '{name}' in the plan", hint=hint)

@@ -57,6 +57,11 @@ class Plain(Progress):
         """A line for each state."""
         self._say(f"{name}: {state}")
 
+    def detail(self, text: str) -> None:
+        """A line with -v."""
+        if self._verbose:
+            self._say(f"({text})")
+
     def note(self, text: str) -> None:
         """A line that stands out."""
         self._say(f"note: {text}")
@@ -67,8 +72,8 @@ def _commands(step: Step) -> list[str]:
 
     if isinstance(step, Interfaces):
         return [f"ip {line}" for line in step.lines]
-    if isinstance(step, Start):
-        return [shlex.join(step.command.argv)]
+    if isinstance(step, Start) and step.warm is not None:
+        return [shlex.join(step.warm.command.argv), *step.warm.load, *step.warm.plug]
     command = getattr(step, "command", None)
     return [shlex.join(command.argv)] if command else []
 
@@ -126,7 +131,7 @@ class Moving(Progress):
 
     def step(self, steps: tuple[Step, ...]) -> None:
         """The line at the bottom."""
-        self._doing = steps[-1].reason
+        self._doing = steps[0].reason if isinstance(steps[0], Start) else steps[-1].reason
 
     def machine(self, name: str, state: str) -> None:
         """The machine's line."""

@@ -31,6 +31,7 @@ from vmlan.observe.ready import BOOT_TIMEOUT
     help="With place: host: seconds in which `vmlan confirm` must follow a change of this host's NIC, else it"
     " is taken back; 0 keeps it at once.",
 )
+@click.option("--cold", is_flag=True, help="Boot every machine, whatever templates there are.")
 @common.overcommit_option
 @click.option("-v", "--verbose", is_flag=True, help="Show every command as it runs.")
 @common.quiet_option
@@ -41,6 +42,7 @@ def command(
     dry_run: bool,
     timeout: float,
     confirm_within: float,
+    cold: bool,
     overcommit: bool,
     verbose: bool,
     quiet: bool,
@@ -54,10 +56,12 @@ def command(
     if dry_run:
         from vmlan.cli import explain_
 
-        explain_.show(found, None, script=False, as_json=as_json)
+        explain_.show(found, None, script=False, cold=cold, as_json=as_json)
         return
     with open_progress(quiet=quiet or as_json, verbose=verbose) as progress:
-        report = lifecycle.up(found, machines, progress, timeout, confirm_within, overcommit=overcommit)
+        report = lifecycle.up(
+            found, machines, progress, timeout, confirm_within, overcommit=overcommit, cold=cold
+        )
     if as_json:
         common.print_json(
             {

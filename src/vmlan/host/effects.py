@@ -9,23 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
-import socket
 import subprocess
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from vmlan.errors import CommandFailed, HostError, KeeperGone
-from vmlan.host import identity, messages, nic_change, real_host, world
-from vmlan.host.keeper_client import KeeperClient, Kept
+from vmlan.errors import CommandFailed, HostError, KeeperGone, VmlanError
+from vmlan.host import identity, machine_starts, messages, nic_change, real_host, starts, templates, world
+from vmlan.host.keeper_client import KeeperClient
 from vmlan.host.run import SEARCH_PATH, need, run
 from vmlan.plan.layout import Layout
-from vmlan.plan.steps import BridgeNic, Command, Space, Start, StartKeeper, spaced
-
-#: How long a program may take to say that it has started (seconds).
-START_TIMEOUT = 30.0
-STOP_TIMEOUT = 5.0
+from vmlan.plan.steps import BridgeNic, Command, MakeTemplate, Space, Start, StartKeeper, spaced
 
 
 class Effects(Protocol):
@@ -68,6 +62,18 @@ class Effects(Protocol):
     def start(self, step: Start) -> None:
         """Start a program that stays, and wait until it is ready. Raises `CommandFailed`."""
 
+    def start_machines(self, steps: Sequence[Start]) -> tuple[str, ...]:
+        """Start machines, several at a time; notes on what went otherwise than planned.
+
+        Raises `CommandFailed` for the first that does not start, when no other is being started any more.
+        """
+
+    def make_template(self, step: MakeTemplate) -> str:
+        """Make a template. Where that cannot be, its machines will boot: a note that says why, else ""."""
+
+    def template_is_whole(self, step: MakeTemplate) -> bool:
+        """Whether a template is there, as it was made."""
+
     def stop(self, step: Start) -> None:
         """Stop a program that was started; one that is gone is fine."""
 
@@ -104,6 +110,7 @@ class HostEffects:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._client: KeeperClient | None = None
+        self._useless: set[str] = set()  #: the keys of templates that could not be made
         self.nic: nic_change.NicChange | None = None  #: how the host's NIC is to be changed, if it is
 
     def close(self) -> None:
@@ -231,46 +238,25 @@ class HostEffects:
         return nic_change.undo(self._layout)
 
     def start(self, step: Start) -> None:
-        need(step.command.argv[0])
-        self.keeper().start(spaced(step.command, self._layout.net), step.name, step.log)
-        deadline = time.monotonic() + START_TIMEOUT
-        while True:
-            kept = self.keeper().processes()[step.name]
-            if kept.exit is not None:
-                raise self._died(step, kept)
-            if step.ready is None or _is_ready(step.ready, answers=step.machine is not None):
-                return
-            if time.monotonic() > deadline:
-                raise HostError(
-                    f"{step.name} did not get ready within {START_TIMEOUT:.0f} s; its log: {step.log}"
-                )
-            time.sleep(0.005)
+        starts.start(self._layout, step)
 
-    def _died(self, step: Start, kept: Kept) -> CommandFailed:
-        words = step.log.read_text(errors="replace")
-        said = messages.explain(step.command.argv, words)
-        what = f"machine {step.machine} did not start" if step.machine else f"{step.name} did not start"
-        meaning = f"{what}: {said['meaning']}" if "meaning" in said else what
-        program = step.command.argv[0]
-        return CommandFailed(
-            spaced(step.command, self._layout.net),
-            kept.exit or 0,
-            words,
-            program=program,
-            meaning=meaning,
-            hint=said.get("hint"),
-        )
+    def start_machines(self, steps: Sequence[Start]) -> tuple[str, ...]:
+        return machine_starts.start_all(self._layout, steps, frozenset(self._useless))
+
+    def make_template(self, step: MakeTemplate) -> str:
+        try:
+            templates.make(self._layout, step)
+        except (VmlanError, OSError) as error:
+            self._useless.add(step.key)
+            return f"no template could be made, so {', '.join(step.machines)} will boot: {error}"
+        return ""
+
+    def template_is_whole(self, step: MakeTemplate) -> bool:
+        return templates.is_whole(step.folder)
 
     def stop(self, step: Start) -> None:
-        # SIGTERM makes QEMU flush its images and quit in order (QEMU, system/runstate.c).
         try:
-            keeper = self.keeper()
-            keeper.signal(step.name, signal.SIGTERM)
-            deadline = time.monotonic() + STOP_TIMEOUT
-            while step.name in self.running():
-                if time.monotonic() > deadline:
-                    keeper.signal(step.name, signal.SIGKILL)
-                time.sleep(0.005)
+            starts.end(self.keeper(), step.name)  # SIGTERM: QEMU flushes its images (system/runstate.c)
         except KeeperGone:
             self.close()
         if step.ready is not None:
@@ -278,29 +264,3 @@ class HostEffects:
 
     def running(self) -> frozenset[str]:
         return frozenset(name for name, kept in self.keeper().processes().items() if kept.exit is None)
-
-
-def _is_ready(path: Path, *, answers: bool) -> bool:
-    """Whether what a program makes when it is ready is there.
-
-    QEMU makes its control socket early, and even greets there; it answers a query only once the machine
-    is complete (QEMU, docs/interop/qmp-spec). Before that it may still find that it cannot be.
-    """
-    if not path.exists():
-        return False
-    if not answers:
-        return True
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as monitor:
-        monitor.settimeout(5.0)
-        try:
-            monitor.connect(str(path))
-            monitor.sendall(b'{"execute": "qmp_capabilities"}{"execute": "query-status", "id": "vmlan"}')
-            said = b""
-            while b'"vmlan"' not in said:
-                more = monitor.recv(4096)
-                if not more:
-                    return False
-                said += more
-        except OSError:
-            return False
-    return True

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from vmlan.errors import CommandFailed, KeeperGone, LabChanged, VmlanError
 from vmlan.host import journal, leftovers
 from vmlan.host.effects import Effects
@@ -21,6 +23,7 @@ from vmlan.plan.steps import (
     BridgeNic,
     Interfaces,
     MakeFolder,
+    MakeTemplate,
     Plan,
     Run,
     Space,
@@ -72,7 +75,7 @@ class Executor:
         book = Journal(self._layout.journal, lab, file, world)
         begun: list[Step] = []
         try:
-            for group in plan_steps.batches(tuple(missing)):
+            for group in plan_steps.batches(tuple(missing), machines=True):
                 listener(group)
                 begun += group
                 book.begin(group)
@@ -173,6 +176,9 @@ class Executor:
         changed: list[Step] = []
         for step in plan.steps:
             entry = before.get(step.id)
+            if isinstance(step, MakeTemplate):
+                missing.append(step)  # whether it is needed is known below
+                continue
             stays = not isinstance(step, Start) or step.name in running
             if isinstance(step, Run) and step.creates and self._effects.exists(step.creates):
                 continue  # never begun, so never undone: it is the user's disk from an earlier time
@@ -180,7 +186,7 @@ class Executor:
                 missing.append(step)
             elif isinstance(step, Switch):
                 continue  # how it was before is known, and `vmlan set` may have changed it
-            elif entry.step != step:
+            elif not _is_same(entry.step, step):
                 (missing if isinstance(step, WriteFile) and step.live else changed).append(step)
             elif isinstance(step, Start) and step.machine:
                 outcome.running.append(step.machine)
@@ -190,7 +196,14 @@ class Executor:
                 + "".join(f"\n    {step.reason}" for step in changed),
                 hint="vmlan down, then vmlan up; the disks are kept",
             )
-        return missing
+        return [
+            step for step in missing if not isinstance(step, MakeTemplate) or self._is_wanted(step, missing)
+        ]
+
+    def _is_wanted(self, step: MakeTemplate, missing: Sequence[Step]) -> bool:
+        """Whether a template has to be made: it is not there, and a machine is to go on from it."""
+        keys = {each.warm.template for each in missing if isinstance(each, Start) and each.warm is not None}
+        return step.key in keys and not self._effects.template_is_whole(step)
 
     # Doing
 
@@ -210,8 +223,13 @@ class Executor:
                 self._effects.run(plan_steps.switch_command(step))
             case BridgeNic() as step:
                 self._effects.bridge_nic(step)
-            case Start() as step:
+            case MakeTemplate() as step:
+                if note := self._effects.make_template(step):
+                    self.notes.append(note)
+            case Start(machine=None) as step:
                 self._effects.start(step)
+            case Start():
+                self.notes += self._effects.start_machines(tuple(_starts(group)))
 
     # Undoing
 
@@ -272,6 +290,8 @@ class Executor:
                 self._put_back(step)
             case BridgeNic():
                 self.notes += self._effects.unbridge_nic()
+            case MakeTemplate():
+                pass  # no lab's: it stays, and half of one is none (`host.templates`)
             case Start():
                 self._effects.stop(step)
 
@@ -300,9 +320,22 @@ class Executor:
                 self._effects.run(command)
 
 
+def _is_same(done: Step, step: Step) -> bool:
+    """Whether what is in effect is what is planned; how a machine came to run makes no difference."""
+    if isinstance(done, Start) and isinstance(step, Start):
+        return msgspec.structs.replace(done, warm=None) == msgspec.structs.replace(step, warm=None)
+    return done == step
+
+
 def _interfaces(group: tuple[Step, ...]) -> Iterator[Interfaces]:
     for step in group:
         assert isinstance(step, Interfaces)
+        yield step
+
+
+def _starts(group: tuple[Step, ...]) -> Iterator[Start]:
+    for step in group:
+        assert isinstance(step, Start)
         yield step
 
 

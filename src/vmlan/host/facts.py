@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import sys
@@ -35,17 +36,23 @@ QEMU = "qemu-system-x86_64"
 
 
 def gather(
-    lab: Lab, layout: Layout, *, running: bool = False, progress: Callable[[str], None] = lambda _: None
+    lab: Lab,
+    layout: Layout,
+    *,
+    running: bool = False,
+    cold: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Facts:
     """Everything that planning this lab needs; of a real host too, where the lab is to be in its network.
 
+    `cold`: every machine boots, whatever templates there are.
     What is read on behalf of whoever called sudo, is read as him (`identity`). Raises what `_gather` does.
     """
     if lab.host.place is Place.PRIVATE:
-        return _gather(lab, layout, running=running, progress=progress)
+        return _gather(lab, layout, running=running, cold=cold, progress=progress)
     user = identity.invoker()
     with identity.acting(user):
-        facts = _gather(lab, layout, running=running, progress=progress)
+        facts = _gather(lab, layout, running=running, cold=cold, progress=progress)
     host = real_host.gather(layout, user, running=running)
     return replace(facts, host=replace(host, lan=_lan(lab, layout)))
 
@@ -63,7 +70,7 @@ def _lan(lab: Lab, layout: Layout) -> LanFacts | None:
     return LanFacts(snapshot, gather.nic_facts(nic, snapshot))
 
 
-def _gather(lab: Lab, layout: Layout, *, running: bool, progress: Callable[[str], None]) -> Facts:
+def _gather(lab: Lab, layout: Layout, *, running: bool, cold: bool, progress: Callable[[str], None]) -> Facts:
     """Everything that planning this lab needs. `running`: its own images and ports are in use by itself.
 
     Raises `MissingProgram` with the package's name, `RequestError` for a missing image, `Busy` for an
@@ -86,11 +93,38 @@ def _gather(lab: Lab, layout: Layout, *, running: bool, progress: Callable[[str]
         bridge_vlans=_bridge_vlans(lab),
         etc=frozenset(name for name in ("hosts", "resolv.conf") if Path("/etc", name).exists()),
     )
+    if not cold:
+        facts = _with_templates(facts)
     if not running:
         lab_images.check_disks(lab, facts)
         for forward in published(lab):
             _port_is_free(forward)
     return facts
+
+
+def _with_templates(facts: Facts) -> Facts:
+    """What templates depend on: a file counts as another one when somebody has written to it."""
+    shaping = [facts.qemu.path, *((facts.tiny.kernel, facts.tiny.initrd) if facts.tiny else ())]
+    return replace(
+        facts,
+        templates=paths.templates_root(),
+        files={path: _told_apart(path) for path in shaping},
+        processor=_processor() if facts.kvm.works else "",
+    )
+
+
+def _told_apart(path: Path) -> str:
+    found = path.stat()
+    return f"{path.resolve()}, {found.st_size} bytes, {found.st_mtime_ns}"
+
+
+def _processor() -> str:
+    """This host's processor and what it can do, which a guest has asked for when it booted (proc(5))."""
+    rows = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    named = dict(row.replace("\t", "").split(":", 1) for row in rows if ":" in row)
+    flags = hashlib.sha256(named.get("flags", "").encode()).hexdigest()[:8]
+    model, microcode = (named.get(name, "unknown").strip() for name in ("model name", "microcode"))
+    return f"{model}, microcode {microcode}, {flags}"
 
 
 def _programs(lab: Lab) -> Iterator[str]:

@@ -83,24 +83,32 @@ def acting(user: RunAs | None) -> Iterator[None]:
             os.environ["HOME"] = home
 
 
+def owner_of(words: str) -> RunAs | None:
+    """The user that a step's "UID:GID" names; None for "": who runs vmlan."""
+    if not words:
+        return None
+    uid, gid = (int(word) for word in words.split(":"))
+    user = pwd.getpwuid(uid)
+    from vmlan.plan.facts import RunAs
+
+    return RunAs(uid, gid, user.pw_name, str(gid), Path(user.pw_dir))
+
+
 def make_folder(path: Path, owner: str, pipes: tuple[str, ...] = ()) -> None:
     """Make a folder for that user ("UID:GID") alone, with its parents, as he would himself where he may.
 
     Where he may not, its last part is made for him in a folder that is there, and of root's. The named pipes
     in it he makes himself: in a folder of his, root could be led elsewhere.
     """
-    uid, gid = (int(word) for word in owner.split(":"))
-    user = pwd.getpwuid(uid)
-    from vmlan.plan.facts import RunAs
-
-    as_user = RunAs(uid, gid, user.pw_name, str(gid), Path(user.pw_dir))
+    as_user = owner_of(owner)
+    assert as_user is not None
     try:
         with acting(as_user):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except PermissionError:
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=0o700)
-            os.chown(path, uid, gid, follow_symlinks=False)
+            os.chown(path, as_user.uid, as_user.gid, follow_symlinks=False)
     with acting(as_user):
         make_pipes(path, pipes)
 

@@ -3,7 +3,8 @@
     $XDG_RUNTIME_DIR/vmlan/ID  (else /tmp/vmlan-UID/ID)   sockets, logs, the journal: gone with the lab
     $XDG_STATE_HOME/vmlan/ID   (else ~/.local/state)      disks: kept until `vmlan down --disks`
     $XDG_STATE_HOME/vmlan/run, images, overlays           `vmlan run`'s files, built images, known overlays
-    $XDG_CACHE_HOME/vmlan      (else ~/.cache)            the tiny guest, what QEMU can do: can be deleted
+    $XDG_CACHE_HOME/vmlan      (else ~/.cache)            the tiny guest, templates, what QEMU can do: can
+                                                          be deleted
 
 Labs of host placement (`place: host`) are root's, and known to this machine rather than to a user:
 
@@ -77,6 +78,11 @@ def images_root() -> Path:
 def cache_root() -> Path:
     """The folder of what can be made again."""
     return _xdg("XDG_CACHE_HOME", ".cache") / "vmlan"
+
+
+def templates_root() -> Path:
+    """The folder of machines that have booted once, and from which others go on."""
+    return cache_root() / "templates"
 
 
 def _xdg(variable: str, otherwise: str) -> Path:

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vmlan.catalogue import CATALOGUE
 from vmlan.errors import GuestError, Timeout
 from vmlan.guest.agent import Agent, AgentSilent, GuestNic
 from vmlan.host import messages
-from vmlan.model import Machine, Named, OverlayDisk
+from vmlan.model import Machine
 from vmlan.plan.layout import MachineFiles
 from vmlan.plan.topology import Link
 
@@ -25,15 +24,6 @@ class Ready:
     machine: str
     addresses: tuple[tuple[int, str], ...]
     seconds: float
-
-
-def has_agent(machine: Machine) -> bool:
-    """Whether we know that the guest brings an agent: then `up` waits for it."""
-    if machine.image == "tiny":
-        return True
-    bases = [disk.base for disk in machine.disks[:1] if isinstance(disk, OverlayDisk)]
-    first = machine.image or (bases[0] if bases else None)
-    return isinstance(first, Named) and CATALOGUE[first.name].agent and machine.kernel is None
 
 
 def wait_ready(

@@ -8,6 +8,7 @@ from functools import partial
 from threading import Thread
 from typing import Literal
 
+from vmlan.catalogue import has_agent
 from vmlan.errors import KeeperGone, VmlanError
 from vmlan.guest.agent import Agent
 from vmlan.host import paths
@@ -16,7 +17,6 @@ from vmlan.host.shapes import Shape
 from vmlan.model import Lab, Machine
 from vmlan.observe import cables
 from vmlan.observe.ready import addresses as nic_addresses
-from vmlan.observe.ready import has_agent
 from vmlan.plan import topology as topo
 from vmlan.plan.layout import Layout, process_name
 from vmlan.plan.topology import Link

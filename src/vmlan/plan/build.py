@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmlan.model import Lab, Place, Uplink
-from vmlan.plan import machines, networks, real, uplinks
+from vmlan.plan import machines, networks, real, templates, uplinks
 from vmlan.plan import topology as topo
 from vmlan.plan.facts import Facts
 from vmlan.plan.steps import Command, MakeFolder, Plan, Space, Start, StartKeeper, Step
@@ -38,7 +38,7 @@ def plan(lab: Lab, facts: Facts) -> Plan:
         real.refuse_collisions(lab, links, facts)
     steps = tuple(_steps(lab, links, facts))
     _unique(steps)
-    return Plan(steps, tuple(_notes(lab, links, facts)), tuple(real.details(lab, facts)))
+    return Plan(steps, tuple(_notes(lab, links, facts)), tuple(_details(lab, links, facts)))
 
 
 _KEEPER = (
@@ -65,6 +65,7 @@ def _steps(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[Step]:
         yield from networks.network(lab, network, links, facts)
     for machine in lab.machines:
         yield from machines.files(lab, machine, links, facts)
+    yield from templates.steps(lab, links, facts)
     for machine in lab.machines:
         yield machines.start(lab, machine, links, facts)
     yield from _publish(lab, facts)
@@ -121,6 +122,11 @@ def _notes(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[str]:
     nat = any(getattr(network, "nat", False) for network in lab.networks)
     if nat and not lab.host.forwarding and not already:
         yield "nat: is on, but host.forwarding is off: nothing will pass through the host side"
+
+
+def _details(lab: Lab, links: topo.Topology, facts: Facts) -> Iterator[str]:
+    yield from real.details(lab, facts)
+    yield from templates.notes(lab, links, facts)
 
 
 def _unique(steps: tuple[Step, ...]) -> None:

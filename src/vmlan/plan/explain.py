@@ -18,12 +18,14 @@ from vmlan.plan.steps import (
     Command,
     Interfaces,
     MakeFolder,
+    MakeTemplate,
     Plan,
     Run,
     Start,
     StartKeeper,
     Step,
     Switch,
+    Warm,
     WriteFile,
     batches,
     ip_batch,
@@ -31,6 +33,7 @@ from vmlan.plan.steps import (
     spaced,
     switch_command,
 )
+from vmlan.qemu.qmp_words import request
 
 #: Longer command lines are broken between their options (columns).
 _WIDTH = 100
@@ -110,9 +113,52 @@ def shell(group: tuple[Step, ...], layout: Layout) -> str:
                 else f"# {_line(inner[0].reason)}\n{shell(inner, layout)}"
                 for inner in batches(parts)
             )
+        case MakeTemplate() as step:
+            return _make_template(step, layout)
+        case Start(warm=Warm() as warm, log=log, ready=Path() as qmp):
+            return _go_on(warm, qmp, log, layout)
         case Start(command=command, log=log):
-            return f"{_wrapped(spaced(command, layout.net))} \\\n    < /dev/null > {_quote(log)} 2>&1 &"
+            return _in_the_background(command, log, layout)
     raise AssertionError(group[0])
+
+
+def _in_the_background(command: Command, log: Path, layout: Layout) -> str:
+    return f"{_wrapped(spaced(command, layout.net))} \\\n    < /dev/null > {_quote(log)} 2>&1 &"
+
+
+def _make_template(step: MakeTemplate, layout: Layout) -> str:
+    """The making of a template; what is waited for in between is said."""
+    folder = _quote(step.folder)
+    return "\n".join(
+        (
+            f"mkdir -p {folder}.new",
+            _in_the_background(step.command, step.log, layout),
+            "# when its guest has nothing left to do:",
+            _monitor(step.save, step.qmp),
+            "# when its state is saved:",
+            f"kill $! && mv {folder}.new {folder}",
+        )
+    )
+
+
+def _go_on(warm: Warm, qmp: Path, log: Path, layout: Layout) -> str:
+    """A machine that goes on from its template; what is waited for in between is said."""
+    return "\n".join(
+        (
+            _in_the_background(warm.command, log, layout),
+            _monitor(warm.load, qmp),
+            "# when its state is loaded:",
+            _monitor(warm.plug, qmp),
+            f"# through its agent: {' '.join(warm.tell)} {_here(warm.words)}".replace("\n", "\n# "),
+        )
+    )
+
+
+def _monitor(lines: tuple[str, ...], qmp: Path) -> str:
+    """Lines of QEMU's monitor, over its control channel (qemu.qmp.monitor; socat(1))."""
+    said = "".join(request("human-monitor-command", **{"command-line": line}) + "\n" for line in lines)
+    address = f"UNIX-CONNECT:{qmp}"
+    return f"socat -t 10 - {shlex.quote(address)} {_here(request('qmp_capabilities') + chr(10) + said)}"
 
 
 def _make_folder(step: MakeFolder, layout: Layout) -> str:

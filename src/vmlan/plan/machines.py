@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from vmlan.catalogue import has_agent
 from vmlan.errors import RequestError
 from vmlan.model import Accel, FileDisk, Firmware, Lab, Machine, NewDisk, OverlayDisk
-from vmlan.plan import macvtaps
+from vmlan.plan import macvtaps, templates
 from vmlan.plan.facts import Facts
 from vmlan.plan.hardware import accelerator, all_disks, features_of, hardware, image_facts
 from vmlan.plan.layout import SOCKET_PATH_MAX, process_name
@@ -77,6 +78,8 @@ def start(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Step:
         where.log,
         ready=where.qmp,
         machine=machine.name,
+        boots=where.agent if needed.accel == "tcg" and has_agent(machine) else None,
+        warm=templates.warm(machine, links.of(machine.name), facts),
     )
 
 

@@ -134,6 +134,7 @@ class Warm(msgspec.Struct, frozen=True):
     """
 
     template: str  #: the template's key
+    folder: Path  #: where it is
     command: Command
     load: tuple[str, ...]
     plug: tuple[str, ...]
@@ -145,7 +146,8 @@ class Warm(msgspec.Struct, frozen=True):
 class Start(msgspec.Struct, frozen=True, tag=True):
     """A program that stays, held by the keeper under `name`; it has started once `ready` exists.
 
-    `boots`: a machine's agent, which answers when the guest has booted.
+    `boots`: the agent of an emulated machine: until it answers, the guest boots, which takes a core.
+    `warm`: how it goes on from a template instead; `command` boots it.
     """
 
     id: str
@@ -195,8 +197,11 @@ class Plan(msgspec.Struct, frozen=True):
     details: tuple[str, ...] = ()  #: for those who want to know more
 
 
-def batches(steps: tuple[Step, ...]) -> list[tuple[Step, ...]]:
-    """The steps, grouped as they run: neighbouring `Interfaces` of one kind together, others alone."""
+def batches(steps: tuple[Step, ...], *, machines: bool = False) -> list[tuple[Step, ...]]:
+    """The steps, grouped as they run: neighbouring `Interfaces` of one kind together, others alone.
+
+    `machines`: neighbouring machines together too, of which several are started at a time.
+    """
     groups: list[tuple[Step, ...]] = []
     for step in steps:
         last = groups[-1][-1] if groups else None
@@ -204,11 +209,15 @@ def batches(steps: tuple[Step, ...]) -> list[tuple[Step, ...]]:
             isinstance(step, Interfaces)
             and isinstance(last, Interfaces)
             and (last.space, last.program) == (step.space, step.program)
-        ):
+        ) or (machines and _is_machine(step) and _is_machine(last)):
             groups[-1] += (step,)
         else:
             groups.append((step,))
     return groups
+
+
+def _is_machine(step: Step | None) -> bool:
+    return isinstance(step, Start) and step.machine is not None
 
 
 def ip_batch(steps: tuple[Interfaces, ...]) -> Command:

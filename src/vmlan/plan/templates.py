@@ -118,6 +118,7 @@ def warm(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Warm | None
     full = hardware(machine, links, facts)
     return Warm(
         template=key,
+        folder=folder,
         command=Command(argv, user=facts.user, devices=macvtaps.devices(links)),
         load=(_CAPABILITY, f"migrate_incoming {cmdline.monitor_quote(_from(folder / 'state', facts))}"),
         plug=(*cmdline.plugging(full), "cont"),
@@ -170,8 +171,8 @@ def _make(key: str, machines: list[Machine], facts: Facts) -> Iterator[Step]:
     state = _unfinished(folder) / "state"
     yield MakeTemplate(
         f"template {key}",
-        f"a template for {', '.join(names)}: a machine like them is booted once, without cards and disks, and"
-        " stopped; they go on from there",
+        f"a template for {', '.join(names)}, unless it is there already: a machine like them is booted once,"
+        " without cards and disks, and stopped; they go on from there",
         key=key,
         name=f"template-{key}",
         command=Command(cmdline.command(facts.qemu.path, bare), user=facts.user, space=Space.LAB),

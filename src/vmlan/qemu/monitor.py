@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vmlan.errors import HostError
+from vmlan.qemu.qmp_words import request
 
 
 class Refused(HostError):
@@ -91,8 +92,3 @@ class Monitor:
             self._buffer += more
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
-
-
-def request(command: str, **arguments: Any) -> str:
-    """A command as it goes over the channel."""
-    return json.dumps({"execute": command, **({"arguments": arguments} if arguments else {})})

@@ -12,12 +12,13 @@ from functools import cache, cached_property
 from ipaddress import IPv4Interface, IPv6Interface, ip_address
 from typing import Any
 
+from vmlan.catalogue import has_agent
 from vmlan.errors import VmlanError
 from vmlan.guest.agent import Agent, GuestNic
 from vmlan.host import enter
 from vmlan.host.run import Result
 from vmlan.model import HOST_SIDE
-from vmlan.observe import cables, ready
+from vmlan.observe import cables
 from vmlan.observe.checks.base import Scene
 from vmlan.observe.links import OUTSIDE
 from vmlan.observe.trace import stations
@@ -65,7 +66,7 @@ class World:
     def _commandable(self, machine: str) -> bool:
         """Whether a machine's guest takes commands: one that should have an agent is given more time."""
         described = self.scene.lab.machine(machine)
-        known = described is not None and ready.has_agent(described)
+        known = described is not None and has_agent(described)
         try:
             with Agent(self.scene.layout.machine(machine).agent, machine, 2.5 if known else 1.0) as agent:
                 agent.call("guest-ping")

@@ -1,0 +1,135 @@
+"""Starting machines, several at a time: booting each, or letting it go on from its template.
+
+How many at a time is bounded: under emulation a guest that boots takes a core, and too many of them starve
+each other, until the timers of some go wrong. One that boots has its turn until its agent answers; one that
+goes on from a template, until it has been told who it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Sequence
+
+from vmlan.errors import HostError, VmlanError
+from vmlan.guest.agent import Agent
+from vmlan.host import starts, templates
+from vmlan.plan.layout import Layout
+from vmlan.plan.steps import Start, Warm
+from vmlan.qemu.monitor import Monitor
+
+#: How long QEMU may take for an answer, and for loading the state of a template's devices (seconds).
+_ANSWER_TIMEOUT = 30.0
+#: How long a guest may take to hear who it is (seconds).
+_TELL_TIMEOUT = 60.0
+#: For how long a guest that boots keeps others from booting (seconds).
+_PATIENCE = 60.0
+
+
+class _Unusable(Exception):
+    """A machine could not go on from its template."""
+
+
+def at_once() -> int:
+    """How many machines are started at a time: while one waits for its disk or a timer, another works."""
+    return 2 * len(os.sched_getaffinity(0))
+
+
+def start_all(
+    layout: Layout, steps: Sequence[Start], useless: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
+    """Start machines, in order; notes on those that boot although they have a template.
+
+    `useless`: keys of templates that are none. Raises the first error, when no machine is being started
+    any more.
+    """
+    return _Starts(layout, steps, useless).run()
+
+
+class _Starts:
+    def __init__(self, layout: Layout, steps: Sequence[Start], useless: frozenset[str]) -> None:
+        self._layout = layout
+        self._steps = steps
+        self._useless = set(useless)
+        self._turns = threading.BoundedSemaphore(at_once())
+        self._all_at_once = len(steps) <= at_once()
+        self._errors: list[BaseException] = []
+        self._notes: list[str] = []
+        self._started = threading.Semaphore(0)
+
+    def run(self) -> tuple[str, ...]:
+        threads: list[threading.Thread] = []
+        try:
+            for step in self._steps:
+                self._turns.acquire()
+                if self._errors:
+                    break
+                threads.append(threading.Thread(target=self._work, args=(step,), daemon=True))
+                threads[-1].start()
+        except BaseException as error:  # Ctrl-C: what has begun is undone when nothing begins any more
+            self._errors.insert(0, error)
+        for _ in threads:
+            self._started.acquire()
+        if self._errors:
+            raise self._errors[0]
+        return tuple(self._notes)
+
+    def _work(self, step: Start) -> None:
+        """One machine, in a thread of its own: it has started at once, and its turn ends later."""
+        try:
+            try:
+                self._start(step)
+            except BaseException as error:
+                self._errors.append(error)
+            finally:
+                self._started.release()
+            if step.boots is not None and not self._all_at_once and not self._errors:
+                with contextlib.suppress(VmlanError):
+                    Agent(step.boots, step.machine or step.name, _PATIENCE).close()
+        finally:
+            self._turns.release()
+
+    def _start(self, step: Start) -> None:
+        if step.warm is None or step.warm.template in self._useless:
+            starts.start(self._layout, step)
+            return
+        try:
+            _go_on(self._layout, step, step.warm)
+        except _Unusable as error:
+            if step.warm.template not in self._useless:
+                self._useless.add(step.warm.template)
+                templates.remove(step.warm.folder)
+                self._notes.append(f"template {step.warm.template} did not work, and is removed: {error}")
+            starts.start(self._layout, step)
+
+
+def _go_on(layout: Layout, step: Start, warm: Warm) -> None:
+    """Let a machine go on from its template. Raises `_Unusable` when QEMU has ended again."""
+    assert step.ready is not None, step.id
+    with starts.Program(layout, step.name, warm.command, step.log, step.machine or "") as program:
+        try:
+            qmp = step.ready
+            program.wait_until(lambda: starts.qemu_answers(qmp))
+            with Monitor(qmp, _ANSWER_TIMEOUT) as monitor:
+                monitor.do(warm.load)
+                monitor.migrated(_ANSWER_TIMEOUT)
+                monitor.do(warm.plug)
+            _tell(step, warm)
+        except (VmlanError, OSError) as error:
+            program.end(signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                step.ready.unlink(missing_ok=True)
+            raise _Unusable(error) from None
+
+
+def _tell(step: Start, warm: Warm) -> None:
+    """Tell the guest who it is; with a seed that no other has, and the time, which has gone on without it."""
+    words = f"{warm.words} vmlan.seed={secrets.token_hex(32)} vmlan.time={time.time():.0f}\n"
+    with Agent(warm.agent, step.machine or step.name, _TELL_TIMEOUT) as agent:
+        done = agent.run(warm.tell, words.encode(), _TELL_TIMEOUT)
+    if done.code != 0:
+        raise HostError(f"{warm.tell[0]} ended with {done.code} in it: {done.stderr.strip()}")

@@ -1,0 +1,239 @@
+"""Templates on this host: making them, knowing whether one is whole, and keeping them within bounds.
+
+    CACHE/templates/KEY/memory       what was the machine's memory, mapped by all who go on from it
+                        state        the state of its devices
+                        about.json   what shaped it, and what the two files were like when it was whole
+    CACHE/templates/KEY.lock         held while it is made
+
+A template is made under another name and renamed when all of it is on the disk: there is no half of one. One
+whose files are not as they were then (cut short, written to, copied) is not used, and made anew.
+All of it can be deleted at any time: whoever goes on from a template has its memory open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmlan.errors import HostError
+from vmlan.guest.agent import Agent
+from vmlan.host import identity, starts
+from vmlan.host.lock import waiting
+from vmlan.plan.layout import Layout
+from vmlan.plan.steps import MakeTemplate
+from vmlan.qemu.monitor import Monitor
+
+#: How long a template's guest may take to boot, and then to have nothing left to do (seconds).
+BOOT_TIMEOUT = 120.0
+#: How long saving the state of its devices may take (seconds): without its memory, that is 0.3 MB.
+_SAVE_TIMEOUT = 30.0
+
+#: How much all templates together may take (bytes), unless VMLAN_TEMPLATES says otherwise.
+LIMIT = 4 << 30
+
+_FILES = ("memory", "state")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A template that is there. `size`: what it takes on the disk (bytes); `used`: when last (Unix time)."""
+
+    key: str
+    folder: Path
+    parts: Mapping[str, str]
+    size: int
+    used: float
+    whole: bool
+
+
+def make(layout: Layout, step: MakeTemplate) -> None:
+    """Boot, stop and keep it, unless somebody else did meanwhile. Raises `VmlanError`, `OSError`."""
+    user, new = identity.owner_of(step.command.user), _new(step.folder)
+    with contextlib.ExitStack() as held:
+        with identity.acting(user):
+            held.enter_context(waiting(step.folder.with_name(f"{step.key}.lock")))
+            if is_whole(step.folder):
+                return
+            remove(step.folder)
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(mode=0o700)
+        try:
+            _boot_and_save(layout, step)
+            with identity.acting(user):
+                _finish(step, new)
+                keep_within(step.folder.parent, limit(), spare=step.key)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+def _new(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.new")
+
+
+def _boot_and_save(layout: Layout, step: MakeTemplate) -> None:
+    with starts.Program(layout, step.name, step.command, step.log) as program:
+        try:
+            program.wait_until(lambda: starts.qemu_answers(step.qmp))
+            with Agent(step.agent, step.name, BOOT_TIMEOUT) as agent:
+                _settle(agent)
+            with Monitor(step.qmp, _SAVE_TIMEOUT) as monitor:
+                monitor.do(step.save)
+                monitor.migrated(_SAVE_TIMEOUT)
+        finally:
+            program.end(signal.SIGKILL)  # its memory is a file that has been written: nothing is lost
+
+
+def _settle(agent: Agent) -> None:
+    """Wait until the guest has done all that it does by itself after booting."""
+    deadline = time.monotonic() + BOOT_TIMEOUT
+    while agent.run(["test", "-e", "/run/settled"]).code != 0:
+        if time.monotonic() > deadline:
+            raise HostError(f"the template's guest was still busy {BOOT_TIMEOUT:.0f} s after it had booted")
+        time.sleep(0.05)
+
+
+def _finish(step: MakeTemplate, new: Path) -> None:
+    """All of it to the disk, what it is like then, and its name."""
+    for name in _FILES:
+        _to_disk(new / name)
+    about = {"parts": dict(step.parts), "files": {name: _stamp(new / name) for name in _FILES}}
+    (new / "about.json").write_text(json.dumps(about, indent=1) + "\n")
+    _to_disk(new / "about.json")
+    new.rename(step.folder)
+    _to_disk(step.folder.parent)
+
+
+def _to_disk(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _stamp(path: Path) -> list[int]:
+    """What changes when somebody writes to a file, or puts another in its place (stat(2))."""
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a template is there as it was made; then it counts as used now."""
+    about = _about(folder)
+    if about is None or not _as_made(folder, about):
+        return False
+    with contextlib.suppress(OSError):
+        os.utime(folder / "about.json")
+    return True
+
+
+def _about(folder: Path) -> dict[str, dict[str, list[int]]] | None:
+    try:
+        about = json.loads((folder / "about.json").read_bytes())
+        dict(about["parts"]), dict(about["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    found: dict[str, dict[str, list[int]]] = about
+    return found
+
+
+def _as_made(folder: Path, about: Mapping[str, Mapping[str, list[int]]]) -> bool:
+    try:
+        return all(_stamp(folder / name) == about["files"].get(name) for name in _FILES)
+    except OSError:
+        return False
+
+
+def remove(folder: Path) -> None:
+    """Remove a template; machines that went on from it go on."""
+    with contextlib.suppress(OSError):
+        (folder / "about.json").unlink()  # first: from then on it is none
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def kept(root: Path) -> list[Kept]:
+    """The templates that are there, whole or not, the last used first."""
+    found = []
+    for folder in root.iterdir() if root.is_dir() else ():
+        if folder.suffix == ".lock" or not folder.is_dir():
+            continue
+        about = _about(folder) if folder.suffix != ".new" else None
+        with contextlib.suppress(OSError):
+            used = (folder if about is None else folder / "about.json").stat().st_mtime
+            size = sum(file.stat().st_blocks * 512 for file in folder.iterdir())
+            parts = {name: str(value) for name, value in about["parts"].items()} if about is not None else {}
+            whole = about is not None and _as_made(folder, about)
+            found.append(Kept(folder.name, folder, parts, size, used, whole))
+    return sorted(found, key=lambda each: -each.used)
+
+
+def limit() -> int:
+    """How much they may take together: VMLAN_TEMPLATES, a size with a unit ("2G"); else `LIMIT`."""
+    given = os.environ.get("VMLAN_TEMPLATES")
+    if not given:
+        return LIMIT
+    from vmlan.labfile import values
+
+    try:
+        return values.size("1M")(given)
+    except values.Wrong as wrong:
+        raise HostError(f"VMLAN_TEMPLATES={given}: {wrong}", hint="a size with a unit, such as 4G") from None
+
+
+def keep_within(root: Path, most: int, spare: str = "") -> list[Kept]:
+    """Remove what is no template, and then those not used for longest, until the others fit.
+
+    `spare` stays in any case. Returns what was removed. One that is being made just now stays too.
+    """
+    gone: list[Kept] = []
+    left = most
+    for each in kept(root):
+        if each.folder.suffix == ".new":
+            if not _is_being_made(each.folder):
+                gone.append(each)
+            continue
+        left -= each.size
+        if each.key != spare and (left < 0 or not each.whole):
+            left += each.size
+            gone.append(each)
+    for each in gone:
+        remove(each.folder)
+    for lock in root.glob("*.lock") if root.is_dir() else ():
+        folder = lock.with_suffix("")
+        if not folder.exists() and not _new(folder).exists():
+            lock.unlink(missing_ok=True)
+    return gone
+
+
+def _is_being_made(new: Path) -> bool:
+    try:
+        with new.with_suffix(".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def differences(root: Path, parts: Mapping[str, str]) -> str:
+    """Why a template has to be made, in words: in what the most similar one is another."""
+    best: tuple[int, str] | None = None
+    for each in kept(root):
+        if each.parts == parts:
+            return f"there is one, {each.key}, but its files are not as they were made"
+        differing = [name for name, value in parts.items() if each.parts.get(name) != value]
+        # What follows from another part says nothing by itself.
+        told = [name for name in differing if name != "command line"] or differing
+        words = ", ".join(f"{name} ({each.parts.get(name, 'none')} there)" for name in told)
+        if each.parts and (best is None or len(told) < best[0]):
+            best = (len(told), f"the nearest is {each.key}, with another {words}")
+    return best[1] if best else "there is none yet"
