@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from vmlan.errors import HostError, VmlanError
 from vmlan.guest.agent import Agent
 from vmlan.host import starts, templates
+from vmlan.plan import tiny_cmdline
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import Start, Warm
 from vmlan.qemu.monitor import Monitor
@@ -130,6 +131,9 @@ def _tell(step: Start, warm: Warm) -> None:
     """Tell the guest who it is; with a seed that no other has, and the time, which has gone on without it."""
     words = f"{warm.words} vmlan.seed={secrets.token_hex(32)} vmlan.time={time.time():.0f}\n"
     with Agent(warm.agent, step.machine or step.name, _TELL_TIMEOUT) as agent:
-        done = agent.run(warm.tell, words.encode(), _TELL_TIMEOUT)
-    if done.code != 0:
-        raise HostError(f"{warm.tell[0]} ended with {done.code} in it: {done.stderr.strip()}")
+        agent.write(tiny_cmdline.TOLD, words.encode())
+        deadline = time.monotonic() + _TELL_TIMEOUT
+        while not agent.has_file(tiny_cmdline.KNOWS):
+            if time.monotonic() > deadline:
+                raise HostError(f"its guest did not take up who it is within {_TELL_TIMEOUT:.0f} s")
+            time.sleep(0.01)

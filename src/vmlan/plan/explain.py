@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmlan.errors import RequestError
+from vmlan.plan import tiny_cmdline
 from vmlan.plan.build import HOST_NAMESPACES, NAMESPACES
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import (
@@ -149,7 +150,7 @@ def _go_on(warm: Warm, qmp: Path, log: Path, layout: Layout) -> str:
             _monitor(warm.load, qmp),
             "# when its state is loaded:",
             _monitor(warm.plug, qmp),
-            f"# through its agent: {' '.join(warm.tell)} {_here(warm.words)}".replace("\n", "\n# "),
+            f"# through its agent, into {tiny_cmdline.TOLD}: {warm.words}",
         )
     )
 

@@ -79,7 +79,7 @@ def start(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Step:
         ready=where.qmp,
         machine=machine.name,
         boots=where.agent if needed.accel == "tcg" and has_agent(machine) else None,
-        warm=templates.warm(machine, links.of(machine.name), facts),
+        warm=templates.warm(lab, machine, links.of(machine.name), facts),
     )
 
 

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vmlan.model import Firmware, Lab, Machine
+from vmlan.model import BridgeNetwork, Firmware, Lab, Machine
 from vmlan.plan import macvtaps, tiny_cmdline
+from vmlan.plan import topology as topo
 from vmlan.plan.facts import Facts
 from vmlan.plan.hardware import hardware, static
 from vmlan.plan.layout import MachineFiles
@@ -106,7 +107,7 @@ def steps(lab: Lab, links: Topology, facts: Facts) -> Iterator[Step]:
         yield from _make(key, machines, facts)
 
 
-def warm(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Warm | None:
+def warm(lab: Lab, machine: Machine, links: tuple[Link, ...], facts: Facts) -> Warm | None:
     """How a machine goes on from its template; None: it boots."""
     if facts.templates is None or why_not(machine, links, facts) is not None:
         return None
@@ -123,9 +124,23 @@ def warm(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Warm | None
         load=(_CAPABILITY, f"migrate_incoming {cmdline.monitor_quote(_from(folder / 'state', facts))}"),
         plug=(*cmdline.plugging(full), "cont"),
         agent=where.agent,
-        tell=tiny_cmdline.TELL,
-        words=tiny_cmdline.identity(machine.name, static(links)),
+        words=_who(lab, machine, links),
     )
+
+
+def _who(lab: Lab, machine: Machine, links: tuple[Link, ...]) -> str:
+    """What the guest is told: who it is, how many cards it has, and what they will be leased."""
+    leases = [
+        (link.mac, str(link.address), str(link.network.host.ip), topo.domain(lab))
+        for link in links
+        if isinstance(link.network, BridgeNetwork)
+        and link.network.dhcp
+        and link.network.host is not None
+        and link.address is not None
+        and link.nic.address is None
+    ]
+    own = tiny_cmdline.identity(machine.name, static(links))
+    return f"{own} {tiny_cmdline.cards(len(links), leases)}"
 
 
 def notes(lab: Lab, links: Topology, facts: Facts) -> Iterator[str]:

@@ -21,8 +21,8 @@ _BASE = (
 )
 
 
-#: The program of the guest that is told who it is, on standard input.
-TELL = ("/lib/vmlan/identity",)
+#: The named pipe of a guest that waits to be told who it is, and the file that is there when it knows.
+TOLD, KNOWS = "/run/who", "/run/identity"
 
 
 def append(hostname: str, nics: Sequence[tuple[str, str, str | None]], extra: str = "") -> str:
@@ -39,7 +39,7 @@ def template(extra: str = "") -> str:
 
 
 def identity(hostname: str, nics: Sequence[tuple[str, str, str | None]]) -> str:
-    """Who a machine is: words for its command line, or for its program `TELL`.
+    """Who a machine is: words for its command line, or to be told (`TOLD`).
 
     `nics` are the cards' fixed addresses, IPv4 or IPv6: MAC, address with prefix length ("10.1.1.2/24"),
     gateway or None. A card without one of IPv4 asks by DHCP.
@@ -47,4 +47,18 @@ def identity(hostname: str, nics: Sequence[tuple[str, str, str | None]]) -> str:
     words = [f"vmlan.hostname={hostname}"]
     for mac, address, gateway in nics:
         words.append(f"vmlan.nic={','.join([mac.lower(), address, *([gateway] if gateway else [])])}")
+    return " ".join(words)
+
+
+def cards(count: int, leases: Sequence[tuple[str, str, str, str]]) -> str:
+    """What a machine is told besides: how many cards it has, and what DHCP will lease them.
+
+    Of `leases`, each is a MAC, an address with prefix length, that of gateway and DNS, and a domain.
+    It is given that at once, and asks for it later: what is reserved for it nobody else is leased.
+    """
+    words = [f"vmlan.cards={count}"]
+    words += [
+        f"vmlan.lease={mac.lower()},{address},{server},{server},{domain}"
+        for mac, address, server, domain in leases
+    ]
     return " ".join(words)
