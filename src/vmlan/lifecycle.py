@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +119,7 @@ def up(
         finally:
             effects.close()
     try:
-        found = _wait_for_all(lab, layout, outcome, progress, timeout)
+        found = _wait_for_all(lab, layout, outcome, executor.known, progress, timeout)
     except VmlanError:
         if effects.nic is not None and (reason := nic_change.taken_back(effects.nic)):
             raise reason from None
@@ -213,9 +213,17 @@ def interruptible() -> Iterator[None]:
 
 
 def _wait_for_all(
-    lab: Lab, layout: Layout, outcome: Outcome, progress: Progress, timeout: float
+    lab: Lab,
+    layout: Layout,
+    outcome: Outcome,
+    known: Mapping[str, frozenset[str]],
+    progress: Progress,
+    timeout: float,
 ) -> tuple[ready.Ready, ...]:
-    """Wait for every machine at once; the first error is raised when all have been waited for."""
+    """Wait for every machine at once; the first error is raised when all have been waited for.
+
+    `known`: machines whose guests have said so already, with the MACs of the cards that have their addresses.
+    """
     links = topology.survey(lab)
 
     def wait(name: str) -> ready.Ready | None:
@@ -223,6 +231,9 @@ def _wait_for_all(
         if not has_agent(one):
             progress.machine(name, "runs (it has no agent that we know of, so nobody waited for it)")
             return None
+        if name in known and (at_once := ready.known(name, links.of(name), known[name])) is not None:
+            progress.machine(name, "ready, from its template")
+            return at_once
         try:
             found = ready.wait_ready(
                 one,

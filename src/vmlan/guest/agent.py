@@ -213,24 +213,6 @@ class Agent:
             self._kill(pid)
             raise
 
-    def write(self, path: str, data: bytes) -> None:
-        """Write to a file that the guest has, or into a named pipe that something there reads."""
-        handle = self.call("guest-file-open", path=path, mode="w")
-        try:
-            text = base64.b64encode(data).decode()
-            self.call("guest-file-write", handle=handle, buf_b64=text)
-        finally:
-            self.call("guest-file-close", handle=handle)
-
-    def has_file(self, path: str) -> bool:
-        """Whether the guest has a file that can be read."""
-        try:
-            handle = self.call("guest-file-open", path=path)
-        except GuestError:
-            return False
-        self.call("guest-file-close", handle=handle)
-        return True
-
     def _wait(self, pid: int, program: str, timeout: float | None) -> Finished:
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = _LOOK

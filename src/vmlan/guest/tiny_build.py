@@ -15,7 +15,7 @@ from vmlan.host.run import find, run
 
 #: The metapackages that lead to a distribution's kernel: Debian's, then Ubuntu's.
 _KERNELS = ("linux-image-amd64", "linux-image-virtual", "linux-image-generic")
-_TOOLS = ("busybox-static", "qemu-guest-agent")
+_TOOLS = ("busybox-static", "qemu-guest-agent", "iproute2")
 
 #: Drivers for the devices that QEMU has on a PC, and the file systems of disks and media.
 _MODULES = (
@@ -115,20 +115,20 @@ def _add_libraries(
         wanted = packages.dependencies(level)
         level = [package for name, package in wanted.items() if package.is_library and name not in seen]
         if not level:
-            raise HostError(f"the guest agent needs {', '.join(sorted(missing))}, which no package of it has")
+            raise HostError(f"the tiny guest needs {', '.join(sorted(missing))}, which no package of it has")
         seen.update(package.name for package in level)
         progress(f"fetching {', '.join(sorted(package.name for package in level))}")
         packages.unpack(level, downloads, tree)
 
 
 def _libraries(tree: Path) -> tuple[dict[str, Path], set[str]]:
-    """The libraries that the agent needs, by name, and the names of those that are not there."""
+    """The libraries that the programs need, by name, and the names of those that are not there."""
     present = {path.name: path for path in tree.rglob("*.so*") if not _leaves(path)}
-    agent = _program(tree, "qemu-ga").read_bytes()
-    loader = Path(elf.interpreter(agent) or "ld-linux-x86-64.so.2").name
+    programs = [_program(tree, name).read_bytes() for name in ("qemu-ga", "ip")]
+    loader = Path(elf.interpreter(programs[0]) or "ld-linux-x86-64.so.2").name
     found: dict[str, Path] = {}
     missing: set[str] = set()
-    queue = [loader, *elf.needed(agent)]
+    queue = [loader, *(name for program in programs for name in elf.needed(program))]
     while queue:
         name = queue.pop()
         if name in found or name in missing:
@@ -189,6 +189,8 @@ def _programs(tree: Path) -> Iterator[cpio.Entry]:
         if applet != "busybox":
             yield cpio.symlink(f"bin/{applet}", "busybox")
     yield cpio.file("bin/qemu-ga", _program(tree, "qemu-ga").read_bytes(), 0o755)
+    # What sets up a clone's cards (tiny_files/identity); busybox's is quicker to start.
+    yield cpio.file("lib/vmlan/ip", _program(tree, "ip").read_bytes(), 0o755)
     for name, path in _libraries(tree)[0].items():
         yield cpio.file(f"lib/x86_64-linux-gnu/{name}", path.read_bytes(), 0o755)
         if name.startswith("ld-linux"):

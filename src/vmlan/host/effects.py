@@ -17,6 +17,7 @@ from typing import Protocol
 from vmlan.errors import CommandFailed, HostError, KeeperGone, VmlanError
 from vmlan.host import identity, machine_starts, messages, nic_change, real_host, starts, templates, world
 from vmlan.host.keeper_client import KeeperClient
+from vmlan.host.machine_starts import Started
 from vmlan.host.run import SEARCH_PATH, need, run
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import BridgeNic, Command, MakeTemplate, Space, Start, StartKeeper, spaced
@@ -62,8 +63,8 @@ class Effects(Protocol):
     def start(self, step: Start) -> None:
         """Start a program that stays, and wait until it is ready. Raises `CommandFailed`."""
 
-    def start_machines(self, steps: Sequence[Start]) -> tuple[str, ...]:
-        """Start machines, several at a time; notes on what went otherwise than planned.
+    def start_machines(self, steps: Sequence[Start]) -> Started:
+        """Start machines, several at a time.
 
         Raises `CommandFailed` for the first that does not start, when no other is being started any more.
         """
@@ -240,7 +241,7 @@ class HostEffects:
     def start(self, step: Start) -> None:
         starts.start(self._layout, step)
 
-    def start_machines(self, steps: Sequence[Start]) -> tuple[str, ...]:
+    def start_machines(self, steps: Sequence[Start]) -> Started:
         return machine_starts.start_all(self._layout, steps, frozenset(self._useless))
 
     def make_template(self, step: MakeTemplate) -> str:

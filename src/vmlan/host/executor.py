@@ -54,6 +54,7 @@ class Executor:
         self._layout = layout
         self._outlives = False  #: whether what was done on the host side is there without the keeper
         self.notes: list[str] = []  #: what was left as it is, and why
+        self.known: dict[str, frozenset[str]] = {}  #: machines' cards that have addresses (`Started`)
         self.gave_up = False  #: whether something could not be undone, and was forgotten
 
     def bring_up(self, plan: Plan, lab: str, file: Path, listener: Listener = lambda _: None) -> Outcome:
@@ -229,7 +230,9 @@ class Executor:
             case Start(machine=None) as step:
                 self._effects.start(step)
             case Start():
-                self.notes += self._effects.start_machines(tuple(_starts(group)))
+                found = self._effects.start_machines(tuple(_starts(group)))
+                self.notes += found.notes
+                self.known |= found.known
 
     # Undoing
 

@@ -13,10 +13,12 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from vmlan.errors import HostError, VmlanError
 from vmlan.guest.agent import Agent
+from vmlan.guest.pipes import Pipes
 from vmlan.host import starts, templates
 from vmlan.plan import tiny_cmdline
 from vmlan.plan.layout import Layout
@@ -26,9 +28,21 @@ from vmlan.qemu.monitor import Monitor
 #: How long QEMU may take for an answer, and for loading the state of a template's devices (seconds).
 _ANSWER_TIMEOUT = 30.0
 #: How long a guest may take to hear who it is (seconds).
-_TELL_TIMEOUT = 60.0
+_TELL_TIMEOUT = 20.0
 #: For how long a guest that boots keeps others from booting (seconds).
 _PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Started:
+    """What is known of machines that were started.
+
+    `notes`: on those that boot although they have a template. `known`: of each machine whose guest has said
+    that it knows who it is, the MACs of the cards that have their addresses.
+    """
+
+    notes: tuple[str, ...] = ()
+    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class _Unusable(Exception):
@@ -40,10 +54,8 @@ def at_once() -> int:
     return 2 * len(os.sched_getaffinity(0))
 
 
-def start_all(
-    layout: Layout, steps: Sequence[Start], useless: frozenset[str] = frozenset()
-) -> tuple[str, ...]:
-    """Start machines, in order; notes on those that boot although they have a template.
+def start_all(layout: Layout, steps: Sequence[Start], useless: frozenset[str] = frozenset()) -> Started:
+    """Start machines, in order.
 
     `useless`: keys of templates that are none. Raises the first error, when no machine is being started
     any more.
@@ -60,9 +72,10 @@ class _Starts:
         self._all_at_once = len(steps) <= at_once()
         self._errors: list[BaseException] = []
         self._notes: list[str] = []
+        self._known: dict[str, frozenset[str]] = {}
         self._started = threading.Semaphore(0)
 
-    def run(self) -> tuple[str, ...]:
+    def run(self) -> Started:
         threads: list[threading.Thread] = []
         try:
             for step in self._steps:
@@ -77,7 +90,7 @@ class _Starts:
             self._started.acquire()
         if self._errors:
             raise self._errors[0]
-        return tuple(self._notes)
+        return Started(tuple(self._notes), self._known)
 
     def _work(self, step: Start) -> None:
         """One machine, in a thread of its own: it has started at once, and its turn ends later."""
@@ -99,7 +112,7 @@ class _Starts:
             starts.start(self._layout, step)
             return
         try:
-            _go_on(self._layout, step, step.warm)
+            self._known[step.machine or step.name] = _go_on(self._layout, step, step.warm)
         except _Unusable as error:
             if step.warm.template not in self._useless:
                 self._useless.add(step.warm.template)
@@ -108,8 +121,11 @@ class _Starts:
             starts.start(self._layout, step)
 
 
-def _go_on(layout: Layout, step: Start, warm: Warm) -> None:
-    """Let a machine go on from its template. Raises `_Unusable` when QEMU has ended again."""
+def _go_on(layout: Layout, step: Start, warm: Warm) -> frozenset[str]:
+    """Let a machine go on from its template; the MACs of the cards that have their addresses.
+
+    Raises `_Unusable` when QEMU has ended again.
+    """
     assert step.ready is not None, step.id
     with starts.Program(layout, step.name, warm.command, step.log, step.machine or "") as program:
         try:
@@ -119,7 +135,7 @@ def _go_on(layout: Layout, step: Start, warm: Warm) -> None:
                 monitor.do(warm.load)
                 monitor.migrated(_ANSWER_TIMEOUT)
                 monitor.do(warm.plug)
-            _tell(step, warm)
+            return _tell(warm)
         except (VmlanError, OSError) as error:
             program.end(signal.SIGKILL)
             with contextlib.suppress(OSError):
@@ -127,13 +143,22 @@ def _go_on(layout: Layout, step: Start, warm: Warm) -> None:
             raise _Unusable(error) from None
 
 
-def _tell(step: Start, warm: Warm) -> None:
-    """Tell the guest who it is; with a seed that no other has, and the time, which has gone on without it."""
+def _tell(warm: Warm) -> frozenset[str]:
+    """Tell the guest who it is; with a seed that no other has, and the time, which has gone on without it.
+
+    Returns the MACs of the cards that have their addresses, in the guest's own words.
+    """
     words = f"{warm.words} vmlan.seed={secrets.token_hex(32)} vmlan.time={time.time():.0f}\n"
-    with Agent(warm.agent, step.machine or step.name, _TELL_TIMEOUT) as agent:
-        agent.write(tiny_cmdline.TOLD, words.encode())
-        deadline = time.monotonic() + _TELL_TIMEOUT
-        while not agent.has_file(tiny_cmdline.KNOWS):
-            if time.monotonic() > deadline:
-                raise HostError(f"its guest did not take up who it is within {_TELL_TIMEOUT:.0f} s")
-            time.sleep(0.01)
+    deadline = time.monotonic() + _TELL_TIMEOUT
+    with contextlib.closing(Pipes(warm.identity, deadline)) as pipes:
+        pipes.send(words.encode(), deadline)
+        said = b""
+        while not said.endswith(b"\n"):
+            more = pipes.receive(deadline)
+            if not more:
+                raise HostError("QEMU has ended")
+            said += more
+    answer, *macs = said.decode(errors="replace").split()
+    if answer != tiny_cmdline.KNOWN:
+        raise HostError(f"its guest answers: {said.decode(errors='replace').strip()}")
+    return frozenset(macs)

@@ -39,6 +39,10 @@ _SAVE_TIMEOUT = 30.0
 #: How much all templates together may take (bytes), unless VMLAN_TEMPLATES says otherwise.
 LIMIT = 4 << 30
 
+#: How long a guest that has done it all is left alone, so that nothing is under way in it (seconds): whoever
+#: goes on from there would have to do that first.
+_REST = 1.0
+
 _FILES = ("memory", "state")
 
 
@@ -84,6 +88,7 @@ def _boot_and_save(layout: Layout, step: MakeTemplate) -> None:
             program.wait_until(lambda: starts.qemu_answers(step.qmp))
             with Agent(step.agent, step.name, BOOT_TIMEOUT) as agent:
                 _settle(agent)
+            time.sleep(_REST)
             with Monitor(step.qmp, _SAVE_TIMEOUT) as monitor:
                 monitor.do(step.save)
                 monitor.migrated(_SAVE_TIMEOUT)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmlan.errors import RequestError
-from vmlan.plan import tiny_cmdline
 from vmlan.plan.build import HOST_NAMESPACES, NAMESPACES
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import (
@@ -150,7 +149,7 @@ def _go_on(warm: Warm, qmp: Path, log: Path, layout: Layout) -> str:
             _monitor(warm.load, qmp),
             "# when its state is loaded:",
             _monitor(warm.plug, qmp),
-            f"# through its agent, into {tiny_cmdline.TOLD}: {warm.words}",
+            f"# its guest is told, through {warm.identity}.in, with a seed and the time: {warm.words}",
         )
     )
 

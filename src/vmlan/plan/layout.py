@@ -8,7 +8,7 @@ RUN/                    gone when the lab ends
   hosts  resolv.conf    what the host side sees as /etc/hosts and /etc/resolv.conf
   names/NETWORK         names and addresses, for dnsmasq (hostsdir)
   net-NETWORK/          dnsmasq's reservations and leases
-  vm-MACHINE/           qmp, serial sockets; agent.in, agent.out pipes; qemu.log, serial.log
+  vm-MACHINE/           qmp, serial sockets; agent.in, agent.out, identity.* pipes; qemu.log, serial.log
   template-KEY/         the same of a template while it is made
 STATE/MACHINE/          disks; kept until `down --disks`
 
@@ -48,9 +48,14 @@ class MachineFiles:
         return self.run / "agent"
 
     @property
+    def identity(self) -> Path:
+        """The pipes by which a machine that goes on from a template is told who it is, likewise."""
+        return self.run / "identity"
+
+    @property
     def pipes(self) -> tuple[str, ...]:
-        """The names of those pipes in their folder: what the agent is told, and what it says."""
-        return (f"{self.agent.name}.in", f"{self.agent.name}.out")
+        """The names of all pipes in their folder: what the guest is told, and what it says."""
+        return tuple(f"{path.name}.{way}" for path in (self.agent, self.identity) for way in ("in", "out"))
 
     @property
     def serial(self) -> Path:

@@ -22,7 +22,7 @@ def files(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Iterator
     where, user = facts.layout.machine(machine.name), facts.user
     yield MakeFolder(
         f"machine-folder {machine.name}",
-        f"{machine.name}'s sockets and logs, and the pipes to its guest's agent",
+        f"{machine.name}'s sockets and logs, and the pipes to its guest",
         where.run,
         owner=user,
         pipes=where.pipes,

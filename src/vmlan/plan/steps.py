@@ -130,7 +130,7 @@ class Warm(msgspec.Struct, frozen=True):
 
     `command` starts QEMU with the template's memory, to be written to privately. `load` and `plug` are lines
     for QEMU's monitor (QEMU, docs/system/monitor): what loads the state of the template's devices, and what
-    plugs the machine's own cards and disks in. Then its guest is told `words`, through its agent.
+    plugs the machine's own cards and disks in. Then its guest is told `words`, through the pipes `identity`.
     """
 
     template: str  #: the template's key
@@ -138,7 +138,7 @@ class Warm(msgspec.Struct, frozen=True):
     command: Command
     load: tuple[str, ...]
     plug: tuple[str, ...]
-    agent: Path
+    identity: Path
     words: str
 
 

@@ -1,9 +1,14 @@
 """Templates: machines that have booted once, and from which others go on. Pure.
 
-A template is a machine without cards and disks, stopped when its guest had nothing left to do: the file that
-was its memory, and the state of its devices. A machine made from it maps that memory privately (copy on
-write), loads the state, is given its own cards and disks, and is told who it is. All that shaped a template
-is in its key, so that whatever changes makes another one.
+A template is a machine without disks, stopped when its guest had nothing left to do: the file that was its
+memory, and the state of its devices. A machine made from it maps that memory privately (copy on write), loads
+the state, is given its own cards and disks, and is told who it is. All that shaped a template is in its key,
+so that whatever changes makes another one.
+
+Of cards a template has no more than places: as many virtio devices as its machines have cards first in their
+list, which lead nowhere, and which no driver of its guest has touched. With its own command line a machine has
+its own cards in those places, and its guest finds them, with their MACs, when it is told to look: plugging one
+in while it runs would take a third of the whole start (ACPI, PCI, the driver). Other cards are plugged in.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ import hashlib
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from vmlan.model import BridgeNetwork, Firmware, Lab, Machine
@@ -23,7 +29,7 @@ from vmlan.plan.layout import MachineFiles
 from vmlan.plan.steps import Command, MakeFolder, MakeTemplate, Space, Step, Warm
 from vmlan.plan.topology import Link, Topology
 from vmlan.qemu import cmdline, features
-from vmlan.qemu.cmdline import Hardware, Memory
+from vmlan.qemu.cmdline import Hardware, Memory, Netdev
 
 #: Raised when how a template is made changes in a way that its command line does not show.
 _FORM = 1
@@ -34,6 +40,9 @@ _LINE = 1000
 #: Disks and cards that cannot be plugged in.
 _FIXED_BUSES = {"ide", "sata", "nvme"}
 _FIXED_CARDS = {"ne2k_isa", "usb-net"}
+
+#: What a card of a template is: QEMU's device of a NIC of model virtio.
+_PLACE = "virtio-net-pci"
 
 _CAPABILITY = "migrate_set_capability x-ignore-shared on"
 
@@ -73,10 +82,11 @@ def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | No
     return None
 
 
-def template(machine: Machine, facts: Facts) -> Template:
+def template(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Template:
     """The template from which a machine goes on. All machines of a kind have the same."""
     where = Path("/template")
-    bare = _bare(machine, MachineFiles(where, where), Memory(where / "memory", written=True), facts)
+    memory = Memory(where / "memory", written=True)
+    bare = _bare(machine, _places(links), MachineFiles(where, where), memory, facts)
     argv = cmdline.command(facts.qemu.path, bare)
     files = [facts.qemu.path, *(each for each in (bare.kernel, bare.initrd) if each)]
     parts = {
@@ -87,6 +97,7 @@ def template(machine: Machine, facts: Facts) -> Template:
         "processor": f"{bare.cpu}, {facts.processor}" if bare.accel == "kvm" else bare.cpu,
         "memory": cmdline.size(machine.memory),
         "cpus": str(machine.cpus),
+        "virtio cards": str(len(bare.netdevs)),
         "guest": "; ".join(facts.files.get(file, str(file)) for file in files[1:]),
         "append": bare.append,
         "command line": shlex.join(argv[1:]),
@@ -100,30 +111,35 @@ def steps(lab: Lab, links: Topology, facts: Facts) -> Iterator[Step]:
     if facts.templates is None:
         return
     kinds: dict[str, list[Machine]] = {}
+    found: dict[str, Template] = {}
     for machine in lab.machines:
-        if why_not(machine, links.of(machine.name), facts) is None:
-            kinds.setdefault(template(machine, facts).key, []).append(machine)
+        own = links.of(machine.name)
+        if why_not(machine, own, facts) is None:
+            one = template(machine, own, facts)
+            found[one.key] = one
+            kinds.setdefault(one.key, []).append(machine)
     for key, machines in kinds.items():
-        yield from _make(key, machines, facts)
+        yield from _make(found[key], machines, links.of(machines[0].name), facts)
 
 
 def warm(lab: Lab, machine: Machine, links: tuple[Link, ...], facts: Facts) -> Warm | None:
     """How a machine goes on from its template; None: it boots."""
     if facts.templates is None or why_not(machine, links, facts) is not None:
         return None
-    key = template(machine, facts).key
+    key = template(machine, links, facts).key
     folder = facts.templates / key
     where = facts.layout.machine(machine.name)
-    clone = _bare(machine, where, Memory(folder / "memory", written=False), facts)
-    argv = cmdline.command(facts.qemu.path, replace(clone, incoming=True))
     full = hardware(machine, links, facts)
+    there = full.netdevs[: len(_places(links))]
+    clone = _bare(machine, there, where, Memory(folder / "memory", written=False), facts)
+    argv = cmdline.command(facts.qemu.path, replace(clone, incoming=True))
     return Warm(
         template=key,
         folder=folder,
         command=Command(argv, user=facts.user, devices=macvtaps.devices(links)),
         load=(_CAPABILITY, f"migrate_incoming {cmdline.monitor_quote(_from(folder / 'state', facts))}"),
-        plug=(*cmdline.plugging(full), "cont"),
-        agent=where.agent,
+        plug=(*cmdline.plugging(full, there), "cont"),
+        identity=where.identity,
         words=_who(lab, machine, links),
     )
 
@@ -155,26 +171,40 @@ def notes(lab: Lab, links: Topology, facts: Facts) -> Iterator[str]:
         yield f"{', '.join(names)}: no template: {reason}"
 
 
-def _bare(machine: Machine, where: MachineFiles, memory: Memory, facts: Facts) -> Hardware:
-    """A machine as its template is: without what is its own."""
+def _places(links: tuple[Link, ...]) -> tuple[Netdev, ...]:
+    """The cards of a template, which lead nowhere: a hub each, which nothing else is on."""
+    first = takewhile(lambda link: features.NIC_DEVICES.get(link.nic.model) == _PLACE, links)
+    return tuple(
+        Netdev(f"hubport,hubid={number}", _PLACE, f"52:54:00:00:00:{number:02x}", number)
+        for number, _ in enumerate(first)
+    )
+
+
+def _bare(
+    machine: Machine, netdevs: tuple[Netdev, ...], where: MachineFiles, memory: Memory, facts: Facts
+) -> Hardware:
+    """A machine as its template is: without what is its own, but for these cards."""
     alone = replace(machine, nics=(), disks=())
     return replace(
         hardware(alone, (), facts),
+        netdevs=netdevs,
         append=tiny_cmdline.template(machine.append),
         memory=memory,
         machine=replace(alone, name=machine.name if not memory.written else "template"),
         qmp=where.qmp,
         agent=where.agent,
+        identity=where.identity,
         serial=where.serial,
         serial_log=where.serial_log,
     )
 
 
-def _make(key: str, machines: list[Machine], facts: Facts) -> Iterator[Step]:
+def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts: Facts) -> Iterator[Step]:
     assert facts.templates is not None
-    folder = facts.templates / key
+    key, folder = one.key, facts.templates / one.key
     run = facts.layout.template(key)
-    bare = _bare(machines[0], run, Memory(_unfinished(folder) / "memory", written=True), facts)
+    memory = Memory(_unfinished(folder) / "memory", written=True)
+    bare = _bare(machines[0], _places(links), run, memory, facts)
     names = tuple(machine.name for machine in machines)
     yield MakeFolder(
         f"template-folder {key}",
@@ -187,7 +217,7 @@ def _make(key: str, machines: list[Machine], facts: Facts) -> Iterator[Step]:
     yield MakeTemplate(
         f"template {key}",
         f"a template for {', '.join(names)}, unless it is there already: a machine like them is booted once,"
-        " without cards and disks, and stopped; they go on from there",
+        " without disks, its cards leading nowhere, and stopped; they go on from there",
         key=key,
         name=f"template-{key}",
         command=Command(cmdline.command(facts.qemu.path, bare), user=facts.user, space=Space.LAB),
@@ -196,7 +226,7 @@ def _make(key: str, machines: list[Machine], facts: Facts) -> Iterator[Step]:
         agent=run.agent,
         save=("stop", _CAPABILITY, f"migrate -d {cmdline.monitor_quote(_to(state, facts))}"),
         folder=folder,
-        parts=template(machines[0], facts).parts,
+        parts=one.parts,
         machines=names,
     )
 

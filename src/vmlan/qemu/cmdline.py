@@ -7,7 +7,7 @@ would otherwise guess it from bytes that the guest can write.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -97,6 +97,7 @@ class Hardware:
     screen: bool = True
     memory: Memory | None = None
     generation: bool = False  #: whether the guest is told when it goes on as another one (`_generation`)
+    identity: Path | None = None  #: the pipes by which its guest is told who it is, if it waits for that
     incoming: bool = False  #: whether it waits to be told the state of its devices, instead of booting
 
 
@@ -162,6 +163,10 @@ def _generation(hardware: Hardware) -> Iterator[str]:
         yield from ("-device", "vmgenid,guid=auto")
 
 
+#: The port by which a template's guest is told who it is.
+IDENTITY_PORT = "vmlan.identity"
+
+
 def _control(hardware: Hardware) -> Iterator[str]:
     """QMP, the serial console (logged, and never waited for), the guest agent, and randomness."""
     yield from ("-qmp", f"unix:{quote(hardware.qmp)},server=on,wait=off")
@@ -173,6 +178,9 @@ def _control(hardware: Hardware) -> Iterator[str]:
     yield from ("-device", "virtio-serial-pci")
     yield from ("-chardev", f"pipe,id=agent0,path={quote(hardware.agent)}")
     yield from ("-device", "virtserialport,chardev=agent0,name=org.qemu.guest_agent.0")
+    if hardware.identity is not None:
+        yield from ("-chardev", f"pipe,id=identity0,path={quote(hardware.identity)}")
+        yield from ("-device", f"virtserialport,chardev=identity0,name={IDENTITY_PORT}")
     yield from ("-device", "virtio-rng-pci")
 
 
@@ -180,9 +188,13 @@ def _control(hardware: Hardware) -> Iterator[str]:
 _PLUGGED = {"-drive": "drive_add 0", "-netdev": "netdev_add", "-device": "device_add"}
 
 
-def plugging(hardware: Hardware) -> tuple[str, ...]:
-    """The lines of QEMU's monitor that give a machine its disks and cards while it is there already."""
-    words = [*_drives(hardware), *(word for each in hardware.netdevs for word in _nic(hardware, each))]
+def plugging(hardware: Hardware, there: Sequence[Netdev] = ()) -> tuple[str, ...]:
+    """The lines of QEMU's monitor that give a machine its disks and cards while it is there already.
+
+    The cards `there` it has.
+    """
+    netdevs = [each for each in hardware.netdevs if each not in there]
+    words = [*_drives(hardware), *(word for each in netdevs for word in _nic(hardware, each))]
     return tuple(
         f"{_PLUGGED[option]} {monitor_quote(argument)}"
         for option, argument in zip(words[::2], words[1::2], strict=True)
