@@ -41,6 +41,7 @@ QEMU = QemuFacts(
             "virtio-serial-pci",
             "virtserialport",
             "virtio-rng-pci",
+            "vmgenid",
             "virtio-blk-pci",
             "virtio-net-pci",
             "e1000",

@@ -26,7 +26,9 @@ def tmp_path() -> Iterator[Path]:
 
 
 def plan_of(world: World, text: str = labs.LAN) -> Plan:
-    return plan(labs.lab(text), labs.facts(world.layout.run, world.layout.state))
+    return plan(
+        labs.lab(text), labs.facts(world.layout.run, world.layout.state, templates=world.root / "templates")
+    )
 
 
 def bring_up(world: World, text: str = labs.LAN, fail_at: int = 0, mode: Mode = "refuse") -> FakeEffects:

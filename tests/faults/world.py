@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from vmlan.errors import CommandFailed, KeeperGone
+from vmlan.host.machine_starts import Started
 from vmlan.plan.layout import Layout
-from vmlan.plan.steps import BridgeNic, Command, Space, Start, StartKeeper
+from vmlan.plan.steps import BridgeNic, Command, MakeTemplate, Space, Start, StartKeeper
 
 Mode = Literal["refuse", "half", "crash", "late", "torn", "full"]
 
@@ -205,6 +207,23 @@ class FakeEffects:
         assert step.name not in self._world.programs, f"{step.name} started twice"
         self._world.programs.add(step.name)
         self._after(failing)
+
+    def start_machines(self, steps: Sequence[Start]) -> Started:
+        for step in steps:
+            self.start(step)
+        return Started()
+
+    def make_template(self, step: MakeTemplate) -> str:
+        failing = self._effect()
+        if not self._world.keeper:
+            raise KeeperGone("no keeper")
+        if not (failing and self._half):
+            step.folder.mkdir(parents=True)
+        self._after(failing)
+        return ""
+
+    def template_is_whole(self, step: MakeTemplate) -> bool:
+        return step.folder.exists()
 
     def stop(self, step: Start) -> None:
         failing = self._effect()

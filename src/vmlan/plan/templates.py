@@ -5,10 +5,10 @@ memory, and the state of its devices. A machine made from it maps that memory pr
 the state, is given its own cards and disks, and is told who it is. All that shaped a template is in its key,
 so that whatever changes makes another one.
 
-Of cards a template has no more than places: as many virtio devices as its machines have cards first in their
-list, which lead nowhere, and which no driver of its guest has touched. With its own command line a machine has
-its own cards in those places, and its guest finds them, with their MACs, when it is told to look: plugging one
-in while it runs would take a third of the whole start (ACPI, PCI, the driver). Other cards are plugged in.
+Of cards a template has no more than places: as many virtio devices as its machines have cards of that model,
+before any other, which lead nowhere, and which no driver of its guest has touched. By its own command line a
+machine has its own cards there; its guest finds them, with their MACs, when it is told to look. To plug one
+in while it runs takes longer (ACPI, and a look at the whole bus): that is for other cards.
 """
 
 from __future__ import annotations

@@ -35,9 +35,9 @@ END
 # the host side passes nothing on
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host sysctl -q -w net.ipv4.ip_forward=0
 
-# one's sockets and logs, and the pipes to its guest's agent
+# one's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-one
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-one/agent.in /run/user/1000/vmlan/here-123456/vm-one/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-one/agent.in /run/user/1000/vmlan/here-123456/vm-one/agent.out /run/user/1000/vmlan/here-123456/vm-one/identity.in /run/user/1000/vmlan/here-123456/vm-one/identity.out
 
 # one's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/one
@@ -46,9 +46,9 @@ mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/one
 qemu-img create -q -f qcow2 -b /cache/media/grub-usb/image \
     -F raw /home/user/.local/state/vmlan/here-123456/one/disk0.qcow2
 
-# two's sockets and logs, and the pipes to its guest's agent
+# two's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-two
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-two/agent.in /run/user/1000/vmlan/here-123456/vm-two/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-two/agent.in /run/user/1000/vmlan/here-123456/vm-two/agent.out /run/user/1000/vmlan/here-123456/vm-two/identity.in /run/user/1000/vmlan/here-123456/vm-two/identity.out
 
 # two's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/two
@@ -57,9 +57,9 @@ mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/two
 qemu-img create -q -f qcow2 -b /cache/media/grub-usb/image \
     -F raw /home/user/.local/state/vmlan/here-123456/two/disk0.qcow2
 
-# booted's sockets and logs, and the pipes to its guest's agent
+# booted's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-booted
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-booted/agent.in /run/user/1000/vmlan/here-123456/vm-booted/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-booted/agent.in /run/user/1000/vmlan/here-123456/vm-booted/agent.out /run/user/1000/vmlan/here-123456/vm-booted/identity.in /run/user/1000/vmlan/here-123456/vm-booted/identity.out
 
 # booted's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/booted
@@ -76,8 +76,8 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-one/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=one' \
+    -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog vmlan.hostname=one' \
     -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/one/disk0.qcow2,format=qcow2,backing.driver=raw,discard=unmap \
     -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-one/qemu.log 2>&1 &
@@ -90,8 +90,8 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-two/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=two' \
+    -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog vmlan.hostname=two' \
     -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/two/disk0.qcow2,format=qcow2,backing.driver=raw,discard=unmap \
     -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-two/qemu.log 2>&1 &

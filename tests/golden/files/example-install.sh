@@ -66,9 +66,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host dnsmasq --conf-file=/dev
     --dhcp-leasefile=/run/user/1000/vmlan/here-123456/net-lan/leases \
     < /dev/null > /run/user/1000/vmlan/here-123456/net-lan/dnsmasq.log 2>&1 &
 
-# installer's sockets and logs, and the pipes to its guest's agent
+# installer's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-installer
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-installer/agent.in /run/user/1000/vmlan/here-123456/vm-installer/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-installer/agent.in /run/user/1000/vmlan/here-123456/vm-installer/agent.out /run/user/1000/vmlan/here-123456/vm-installer/identity.in /run/user/1000/vmlan/here-123456/vm-installer/identity.out
 
 # installer's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/installer
@@ -87,9 +87,9 @@ cat > /run/user/1000/vmlan/here-123456/net-lan/reservations/installer.0 <<'END'
 52:54:00:9f:f6:2d,10.5.0.11,installer
 END
 
-# empty's sockets and logs, and the pipes to its guest's agent
+# empty's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-empty
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-empty/agent.in /run/user/1000/vmlan/here-123456/vm-empty/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-empty/agent.in /run/user/1000/vmlan/here-123456/vm-empty/agent.out /run/user/1000/vmlan/here-123456/vm-empty/identity.in /run/user/1000/vmlan/here-123456/vm-empty/identity.out
 
 # empty's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/empty
@@ -97,9 +97,9 @@ mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/empty
 # empty's disk 0: empty, and as large as it is written
 qemu-img create -q -f qcow2 /home/user/.local/state/vmlan/here-123456/empty/disk0.qcow2 4294967296
 
-# disk-first's sockets and logs, and the pipes to its guest's agent
+# disk-first's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-disk-first
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-disk-first/agent.in /run/user/1000/vmlan/here-123456/vm-disk-first/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-disk-first/agent.in /run/user/1000/vmlan/here-123456/vm-disk-first/agent.out /run/user/1000/vmlan/here-123456/vm-disk-first/identity.in /run/user/1000/vmlan/here-123456/vm-disk-first/identity.out
 
 # disk-first's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/disk-first
@@ -108,9 +108,9 @@ mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/disk-first
 qemu-img create -q -f qcow2 -b /cache/media/grub-usb/image \
     -F raw /home/user/.local/state/vmlan/here-123456/disk-first/disk0.qcow2
 
-# cd-first's sockets and logs, and the pipes to its guest's agent
+# cd-first's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-cd-first
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-cd-first/agent.in /run/user/1000/vmlan/here-123456/vm-cd-first/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-cd-first/agent.in /run/user/1000/vmlan/here-123456/vm-cd-first/agent.out /run/user/1000/vmlan/here-123456/vm-cd-first/identity.in /run/user/1000/vmlan/here-123456/vm-cd-first/identity.out
 
 # cd-first's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/cd-first

@@ -114,9 +114,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host dnsmasq --conf-file=/dev
     --expand-hosts --dhcp-leasefile=/run/user/1000/vmlan/here-123456/net-lan/leases \
     < /dev/null > /run/user/1000/vmlan/here-123456/net-lan/dnsmasq.log 2>&1 &
 
-# vm1's sockets and logs, and the pipes to its guest's agent
+# vm1's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-vm1
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-vm1/agent.in /run/user/1000/vmlan/here-123456/vm-vm1/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-vm1/agent.in /run/user/1000/vmlan/here-123456/vm-vm1/agent.out /run/user/1000/vmlan/here-123456/vm-vm1/identity.in /run/user/1000/vmlan/here-123456/vm-vm1/identity.out
 
 # vm1's name, for DNS
 cat > /run/user/1000/vmlan/here-123456/names/vm1 <<'END'
@@ -128,9 +128,9 @@ cat > /run/user/1000/vmlan/here-123456/net-lan/reservations/vm1.0 <<'END'
 52:54:00:5e:37:af,10.2.0.11,vm1
 END
 
-# vm2's sockets and logs, and the pipes to its guest's agent
+# vm2's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-vm2
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-vm2/agent.in /run/user/1000/vmlan/here-123456/vm-vm2/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-vm2/agent.in /run/user/1000/vmlan/here-123456/vm-vm2/agent.out /run/user/1000/vmlan/here-123456/vm-vm2/identity.in /run/user/1000/vmlan/here-123456/vm-vm2/identity.out
 
 # vm2's name, for DNS
 cat > /run/user/1000/vmlan/here-123456/names/vm2 <<'END'
@@ -150,8 +150,8 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm1/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm1' \
+    -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog vmlan.hostname=vm1' \
     -netdev tap,id=net0,ifname=vm1-lan,script=no,downscript=no \
     -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:5e:37:af,romfile= \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-vm1/qemu.log 2>&1 &
@@ -164,8 +164,8 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm2/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm2' \
+    -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog vmlan.hostname=vm2' \
     -netdev tap,id=net0,ifname=vm2-lan,script=no,downscript=no \
     -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:d0:40:c4,romfile= \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-vm2/qemu.log 2>&1 &

@@ -66,21 +66,21 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host dnsmasq --conf-file=/dev
     --dhcp-leasefile=/run/user/1000/vmlan/here-123456/net-lan/leases \
     < /dev/null > /run/user/1000/vmlan/here-123456/net-lan/dnsmasq.log 2>&1 &
 
-# floppy's sockets and logs, and the pipes to its guest's agent
+# floppy's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-floppy
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-floppy/agent.in /run/user/1000/vmlan/here-123456/vm-floppy/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-floppy/agent.in /run/user/1000/vmlan/here-123456/vm-floppy/agent.out /run/user/1000/vmlan/here-123456/vm-floppy/identity.in /run/user/1000/vmlan/here-123456/vm-floppy/identity.out
 
-# stick's sockets and logs, and the pipes to its guest's agent
+# stick's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-stick
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-stick/agent.in /run/user/1000/vmlan/here-123456/vm-stick/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-stick/agent.in /run/user/1000/vmlan/here-123456/vm-stick/agent.out /run/user/1000/vmlan/here-123456/vm-stick/identity.in /run/user/1000/vmlan/here-123456/vm-stick/identity.out
 
-# cd's sockets and logs, and the pipes to its guest's agent
+# cd's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-cd
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-cd/agent.in /run/user/1000/vmlan/here-123456/vm-cd/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-cd/agent.in /run/user/1000/vmlan/here-123456/vm-cd/agent.out /run/user/1000/vmlan/here-123456/vm-cd/identity.in /run/user/1000/vmlan/here-123456/vm-cd/identity.out
 
-# network's sockets and logs, and the pipes to its guest's agent
+# network's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-network
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-network/agent.in /run/user/1000/vmlan/here-123456/vm-network/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-network/agent.in /run/user/1000/vmlan/here-123456/vm-network/agent.out /run/user/1000/vmlan/here-123456/vm-network/identity.in /run/user/1000/vmlan/here-123456/vm-network/identity.out
 
 # network's name, for DNS
 cat > /run/user/1000/vmlan/here-123456/names/network <<'END'
@@ -92,9 +92,9 @@ cat > /run/user/1000/vmlan/here-123456/net-lan/reservations/network.0 <<'END'
 52:54:00:55:bd:6f,10.4.0.11,network
 END
 
-# tester's sockets and logs, and the pipes to its guest's agent
+# tester's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-tester
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-tester/agent.in /run/user/1000/vmlan/here-123456/vm-tester/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-tester/agent.in /run/user/1000/vmlan/here-123456/vm-tester/agent.out /run/user/1000/vmlan/here-123456/vm-tester/identity.in /run/user/1000/vmlan/here-123456/vm-tester/identity.out
 
 # floppy: what its disks and media hold, 64M, no NIC
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name floppy \

@@ -37,17 +37,17 @@ END
 # the host side passes nothing on
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host sysctl -q -w net.ipv4.ip_forward=0
 
-# emulated's sockets and logs, and the pipes to its guest's agent
+# emulated's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-emulated
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-emulated/agent.in /run/user/1000/vmlan/here-123456/vm-emulated/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-emulated/agent.in /run/user/1000/vmlan/here-123456/vm-emulated/agent.out /run/user/1000/vmlan/here-123456/vm-emulated/identity.in /run/user/1000/vmlan/here-123456/vm-emulated/identity.out
 
-# fast's sockets and logs, and the pipes to its guest's agent
+# fast's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-fast
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-fast/agent.in /run/user/1000/vmlan/here-123456/vm-fast/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-fast/agent.in /run/user/1000/vmlan/here-123456/vm-fast/agent.out /run/user/1000/vmlan/here-123456/vm-fast/identity.in /run/user/1000/vmlan/here-123456/vm-fast/identity.out
 
-# handed-through's sockets and logs, and the pipes to its guest's agent
+# handed-through's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-handed-through
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-handed-through/agent.in /run/user/1000/vmlan/here-123456/vm-handed-through/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-handed-through/agent.in /run/user/1000/vmlan/here-123456/vm-handed-through/agent.out /run/user/1000/vmlan/here-123456/vm-handed-through/identity.in /run/user/1000/vmlan/here-123456/vm-handed-through/identity.out
 
 # emulated: ipxe, 64M, no NIC
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 \

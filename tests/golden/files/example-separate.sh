@@ -37,13 +37,13 @@ END
 # the host side passes nothing on
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host sysctl -q -w net.ipv4.ip_forward=0
 
-# vm1's sockets and logs, and the pipes to its guest's agent
+# vm1's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-vm1
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-vm1/agent.in /run/user/1000/vmlan/here-123456/vm-vm1/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-vm1/agent.in /run/user/1000/vmlan/here-123456/vm-vm1/agent.out /run/user/1000/vmlan/here-123456/vm-vm1/identity.in /run/user/1000/vmlan/here-123456/vm-vm1/identity.out
 
-# vm2's sockets and logs, and the pipes to its guest's agent
+# vm2's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-vm2
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-vm2/agent.in /run/user/1000/vmlan/here-123456/vm-vm2/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-vm2/agent.in /run/user/1000/vmlan/here-123456/vm-vm2/agent.out /run/user/1000/vmlan/here-123456/vm-vm2/identity.in /run/user/1000/vmlan/here-123456/vm-vm2/identity.out
 
 # vm1: the embedded guest, 256M, virtio on alone, virtio on cable
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name vm1 \
@@ -53,8 +53,8 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm1/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm1 vmlan.nic=52:54:00:5e:68:4f,192.0.2.1/24' \
+    -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog vmlan.hostname=vm1 vmlan.nic=52:54:00:5e:68:4f,192.0.2.1/24' \
     -netdev user,id=net0 -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:08:7d:5b,romfile= \
     -netdev socket,id=net1,udp=127.0.0.1:40003,localaddr=127.0.0.1:40002 \
     -device virtio-net-pci,id=nic1,netdev=net1,mac=52:54:00:5e:68:4f,romfile= \
@@ -68,8 +68,8 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm2/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm2 vmlan.nic=52:54:00:7d:75:d6,192.0.2.2/24' \
+    -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog vmlan.hostname=vm2 vmlan.nic=52:54:00:7d:75:d6,192.0.2.2/24' \
     -netdev user,id=net0 -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:7d:41:e2,romfile= \
     -netdev socket,id=net1,udp=127.0.0.1:40002,localaddr=127.0.0.1:40003 \
     -device virtio-net-pci,id=nic1,netdev=net1,mac=52:54:00:7d:75:d6,romfile= \

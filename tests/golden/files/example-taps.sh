@@ -46,13 +46,13 @@ addr add 10.1.2.1/24 dev ask
 link set dev ask up
 END
 
-# deaf's sockets and logs, and the pipes to its guest's agent
+# deaf's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-deaf
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-deaf/agent.in /run/user/1000/vmlan/here-123456/vm-deaf/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-deaf/agent.in /run/user/1000/vmlan/here-123456/vm-deaf/agent.out /run/user/1000/vmlan/here-123456/vm-deaf/identity.in /run/user/1000/vmlan/here-123456/vm-deaf/identity.out
 
-# asker's sockets and logs, and the pipes to its guest's agent
+# asker's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-asker
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-asker/agent.in /run/user/1000/vmlan/here-123456/vm-asker/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-asker/agent.in /run/user/1000/vmlan/here-123456/vm-asker/agent.out /run/user/1000/vmlan/here-123456/vm-asker/identity.in /run/user/1000/vmlan/here-123456/vm-asker/identity.out
 
 # deaf: the embedded guest, 256M, no NIC
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host env \
@@ -63,8 +63,8 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host env \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-deaf/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=deaf' \
+    -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog vmlan.hostname=deaf' \
     -netdev tap,id=wire,ifname=wire,script=no,downscript=no \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-deaf/qemu.log 2>&1 &
 
@@ -76,8 +76,8 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-asker/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=asker' \
+    -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog vmlan.hostname=asker' \
     -netdev tap,id=net0,ifname=ask,script=no,downscript=no \
     -device e1000,id=nic0,netdev=net0,mac=52:54:00:5c:9b:42,romfile= \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-asker/qemu.log 2>&1 &

@@ -35,9 +35,9 @@ END
 # the host side passes nothing on
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host sysctl -q -w net.ipv4.ip_forward=0
 
-# new's sockets and logs, and the pipes to its guest's agent
+# new's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-new
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-new/agent.in /run/user/1000/vmlan/here-123456/vm-new/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-new/agent.in /run/user/1000/vmlan/here-123456/vm-new/agent.out /run/user/1000/vmlan/here-123456/vm-new/identity.in /run/user/1000/vmlan/here-123456/vm-new/identity.out
 
 # new's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/new
@@ -45,9 +45,9 @@ mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/new
 # new's disk 0: empty, and as large as it is written
 qemu-img create -q -f qcow2 /home/user/.local/state/vmlan/here-123456/new/disk0.qcow2 8589934592
 
-# overlay's sockets and logs, and the pipes to its guest's agent
+# overlay's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-overlay
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-overlay/agent.in /run/user/1000/vmlan/here-123456/vm-overlay/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-overlay/agent.in /run/user/1000/vmlan/here-123456/vm-overlay/agent.out /run/user/1000/vmlan/here-123456/vm-overlay/identity.in /run/user/1000/vmlan/here-123456/vm-overlay/identity.out
 
 # overlay's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/overlay
@@ -56,9 +56,9 @@ mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/overlay
 qemu-img create -q -f qcow2 -b /labs/here/debian.qcow2 \
     -F qcow2 /home/user/.local/state/vmlan/here-123456/overlay/disk0.qcow2
 
-# data's sockets and logs, and the pipes to its guest's agent
+# data's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-data
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-data/agent.in /run/user/1000/vmlan/here-123456/vm-data/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-data/agent.in /run/user/1000/vmlan/here-123456/vm-data/agent.out /run/user/1000/vmlan/here-123456/vm-data/identity.in /run/user/1000/vmlan/here-123456/vm-data/identity.out
 
 # data's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/data
@@ -67,29 +67,29 @@ mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/data
 qemu-img create -q -f qcow2 -b /labs/here/data.img \
     -F raw /home/user/.local/state/vmlan/here-123456/data/disk0.qcow2 2147483648
 
-# live's sockets and logs, and the pipes to its guest's agent
+# live's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-live
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-live/agent.in /run/user/1000/vmlan/here-123456/vm-live/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-live/agent.in /run/user/1000/vmlan/here-123456/vm-live/agent.out /run/user/1000/vmlan/here-123456/vm-live/identity.in /run/user/1000/vmlan/here-123456/vm-live/identity.out
 
-# floppy's sockets and logs, and the pipes to its guest's agent
+# floppy's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-floppy
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-floppy/agent.in /run/user/1000/vmlan/here-123456/vm-floppy/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-floppy/agent.in /run/user/1000/vmlan/here-123456/vm-floppy/agent.out /run/user/1000/vmlan/here-123456/vm-floppy/identity.in /run/user/1000/vmlan/here-123456/vm-floppy/identity.out
 
-# direct's sockets and logs, and the pipes to its guest's agent
+# direct's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-direct
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-direct/agent.in /run/user/1000/vmlan/here-123456/vm-direct/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-direct/agent.in /run/user/1000/vmlan/here-123456/vm-direct/agent.out /run/user/1000/vmlan/here-123456/vm-direct/identity.in /run/user/1000/vmlan/here-123456/vm-direct/identity.out
 
-# extra's sockets and logs, and the pipes to its guest's agent
+# extra's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-extra
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-extra/agent.in /run/user/1000/vmlan/here-123456/vm-extra/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-extra/agent.in /run/user/1000/vmlan/here-123456/vm-extra/agent.out /run/user/1000/vmlan/here-123456/vm-extra/identity.in /run/user/1000/vmlan/here-123456/vm-extra/identity.out
 
-# old's sockets and logs, and the pipes to its guest's agent
+# old's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-old
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-old/agent.in /run/user/1000/vmlan/here-123456/vm-old/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-old/agent.in /run/user/1000/vmlan/here-123456/vm-old/agent.out /run/user/1000/vmlan/here-123456/vm-old/identity.in /run/user/1000/vmlan/here-123456/vm-old/identity.out
 
-# buses's sockets and logs, and the pipes to its guest's agent
+# buses's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-buses
-mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-buses/agent.in /run/user/1000/vmlan/here-123456/vm-buses/agent.out
+mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-buses/agent.in /run/user/1000/vmlan/here-123456/vm-buses/agent.out /run/user/1000/vmlan/here-123456/vm-buses/identity.in /run/user/1000/vmlan/here-123456/vm-buses/identity.out
 
 # buses's disks, kept until `down --disks`
 mkdir -p -m 700 /home/user/.local/state/vmlan/here-123456/buses
@@ -146,8 +146,8 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-data/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=data' \
+    -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog vmlan.hostname=data' \
     -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/data/disk0.qcow2,format=qcow2,backing.driver=raw,discard=unmap \
     -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
     -drive if=none,id=disk1,file=/labs/here/a,,b:c.img,format=raw,discard=unmap \
@@ -201,8 +201,8 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host env \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-extra/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=extra' \
+    -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog vmlan.hostname=extra' \
     -rtc base=localtime \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-extra/qemu.log 2>&1 &
 

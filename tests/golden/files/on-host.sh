@@ -112,10 +112,10 @@ END
 nsenter --net=/run/vmlan/here-123456/net/host sh \
     -c 'n=$(cat /sys/class/net/$1/ifindex) && want=$(cat /sys/class/net/$1/tap$n/dev) || exit 1; for try in 1 2 3 4 5 6 7 8 9 10; do [ -c /dev/tap$n ] && break; sleep 0.1; done; have=$(printf "%d:%d" $(stat -c "0x%t 0x%T" /dev/tap$n)); [ "$want" = "$have" ] || { echo "/dev/tap$n is not the device $want of $1, but $have" >&2; exit 1; }' sh vm1-street.2
 
-# vm1's sockets and logs, and the pipes to its guest's agent
+# vm1's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/vmlan/here-123456/vm-vm1
-mkfifo -m 600 /run/vmlan/here-123456/vm-vm1/agent.in /run/vmlan/here-123456/vm-vm1/agent.out
-chown 1000:1000 /run/vmlan/here-123456/vm-vm1 /run/vmlan/here-123456/vm-vm1/agent.in /run/vmlan/here-123456/vm-vm1/agent.out
+mkfifo -m 600 /run/vmlan/here-123456/vm-vm1/agent.in /run/vmlan/here-123456/vm-vm1/agent.out /run/vmlan/here-123456/vm-vm1/identity.in /run/vmlan/here-123456/vm-vm1/identity.out
+chown 1000:1000 /run/vmlan/here-123456/vm-vm1 /run/vmlan/here-123456/vm-vm1/agent.in /run/vmlan/here-123456/vm-vm1/agent.out /run/vmlan/here-123456/vm-vm1/identity.in /run/vmlan/here-123456/vm-vm1/identity.out
 
 # vm1's disks, kept until `down --disks`
 mkdir -p -m 700 /home/anna/.local/state/vmlan/here-123456/vm1
@@ -135,10 +135,10 @@ cat > /run/vmlan/here-123456/net-lan/reservations/vm1.0 <<'END'
 52:54:00:d0:b1:a4,10.2.0.11,vm1
 END
 
-# vm2's sockets and logs, and the pipes to its guest's agent
+# vm2's sockets and logs, and the pipes to its guest
 mkdir -p -m 700 /run/vmlan/here-123456/vm-vm2
-mkfifo -m 600 /run/vmlan/here-123456/vm-vm2/agent.in /run/vmlan/here-123456/vm-vm2/agent.out
-chown 1000:1000 /run/vmlan/here-123456/vm-vm2 /run/vmlan/here-123456/vm-vm2/agent.in /run/vmlan/here-123456/vm-vm2/agent.out
+mkfifo -m 600 /run/vmlan/here-123456/vm-vm2/agent.in /run/vmlan/here-123456/vm-vm2/agent.out /run/vmlan/here-123456/vm-vm2/identity.in /run/vmlan/here-123456/vm-vm2/identity.out
+chown 1000:1000 /run/vmlan/here-123456/vm-vm2 /run/vmlan/here-123456/vm-vm2/agent.in /run/vmlan/here-123456/vm-vm2/agent.out /run/vmlan/here-123456/vm-vm2/identity.in /run/vmlan/here-123456/vm-vm2/identity.out
 
 # vm2's name, for DNS
 cat > /run/vmlan/here-123456/names/vm2 <<'END'
@@ -155,8 +155,8 @@ nsenter --net=/run/vmlan/here-123456/net/host sh \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/vmlan/here-123456/vm-vm1/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm1' \
+    -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog vmlan.hostname=vm1' \
     -drive if=none,id=disk0,file=/home/anna/.local/state/vmlan/here-123456/vm1/disk0.qcow2,format=qcow2,discard=unmap \
     -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
     -netdev tap,id=net0,ifname=vm1-lan,script=no,downscript=no \
@@ -177,8 +177,8 @@ nsenter --net=/run/vmlan/here-123456/net/host setpriv --reuid=1000 --regid=1000 
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/vmlan/here-123456/vm-vm2/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
-    -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 vmlan.hostname=vm2 vmlan.nic=52:54:00:1b:8c:2d,10.1.1.2/24' \
+    -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog vmlan.hostname=vm2 vmlan.nic=52:54:00:1b:8c:2d,10.1.1.2/24' \
     -netdev tap,id=net0,ifname=wire,script=no,downscript=no \
     -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:1b:8c:2d,romfile= \
     -netdev user,id=net1,hostfwd=tcp:192.0.2.7:8080-:80 \
