@@ -16,7 +16,18 @@ from pathlib import Path
 from vmlan import labfile, shutdown
 from vmlan.catalogue import has_agent
 from vmlan.errors import Busy, HostError, NotRunning, RequestError, VmlanError
-from vmlan.host import bases, identity, images, journal, kept_lab, memory, nic_change, paths, templates
+from vmlan.host import (
+    bases,
+    identity,
+    images,
+    journal,
+    kept_lab,
+    memory,
+    nic_change,
+    paths,
+    snapshots,
+    templates,
+)
 from vmlan.host import facts as host_facts
 from vmlan.host.effects import HostEffects
 from vmlan.host.executor import Executor, Outcome
@@ -67,6 +78,12 @@ def plan_file(file: Path, progress: Progress | None = None, *, cold: bool = Fals
     return lab, facts, make_plan(lab, facts)
 
 
+def plan_lab(lab: Lab, layout: Layout) -> tuple[Facts, Plan]:
+    """Plan a lab that is there, or was: without templates."""
+    facts = host_facts.gather(lab, layout, running=is_running(layout), cold=True)
+    return facts, make_plan(lab, facts)
+
+
 def up(
     file: Path,
     machines: Sequence[str] = (),
@@ -91,7 +108,7 @@ def up(
     began = time.monotonic()
     text = labfile.read_file(file)
     described = labfile.parse_file(text, file)  # its errors come before anything else
-    layout = _layout_of(described, file)
+    layout = layout_of(described, file)
     with exclusive(layout.run):
         effects = HostEffects(layout)
         try:
@@ -110,7 +127,7 @@ def up(
                 admission.refuse(lab, todo, facts, room)
             effects.nic = _nic_change(facts, file, todo, confirm_within, progress)
             with interruptible():
-                outcome = executor.bring_up(selected, lab.name, file, listener=_tell(progress))
+                outcome = executor.bring_up(selected, lab.name, file, listener=tell(progress))
                 if effects.nic is not None:
                     effects.nic.release()
             kept_lab.keep(layout, file, text, described)
@@ -130,7 +147,7 @@ def up(
     return UpReport(lab, tuple(outcome.started), tuple(outcome.running), found, time.monotonic() - began)
 
 
-def _layout_of(lab: Lab, file: Path) -> Layout:
+def layout_of(lab: Lab, file: Path) -> Layout:
     """Where the lab will be. Raises `HostError` without the rights, `RequestError` if it is elsewhere now."""
     if lab.host.place is Place.PRIVATE:
         if paths.is_on_host(paths.lab_id(file)):
@@ -182,7 +199,9 @@ def _tell_of_templates(plan: Plan, todo: Sequence[Step], progress: Progress) -> 
             progress.detail(f"{', '.join(step.machines)}: template {step.key} has to be made: {why}")
 
 
-def _tell(progress: Progress) -> Callable[[tuple[Step, ...]], None]:
+def tell(progress: Progress) -> Callable[[tuple[Step, ...]], None]:
+    """What tells of each step while it runs."""
+
     def listener(steps: tuple[Step, ...]) -> None:
         if isinstance(steps[0], MakeTemplate):
             progress.preparing(f"boots a machine once, for this and every later start ({steps[0].key})")
@@ -294,6 +313,7 @@ class DownReport:
     removed: tuple[Path, ...]
     notes: tuple[str, ...] = ()  #: what of this host was left as it is, and why
     residue: bool = False  #: something could not be undone, and was forgotten (`force`)
+    snapshots: tuple[str, ...] = ()  #: the names of those that are kept
 
 
 def down(
@@ -331,7 +351,8 @@ def down(
         with identity.acting(user):
             found, gone = _disks(layout, remove=disks)
     kept = (*(() if disks else found), *_disks_elsewhere(layout, story))
-    return DownReport(alive or story is not None, kept, gone, tuple(executor.notes), executor.gave_up)
+    stay = tuple(each.name for each in snapshots.kept(layout))
+    return DownReport(alive or story is not None, kept, gone, tuple(executor.notes), executor.gave_up, stay)
 
 
 def _disks_elsewhere(layout: Layout, story: journal.Story | None) -> tuple[Path, ...]:

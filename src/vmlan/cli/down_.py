@@ -36,6 +36,7 @@ def command(file: Path | None, disks: bool, now: bool, force: bool, quiet: bool,
                 "ended": report.ended,
                 "kept": report.kept,
                 "removed": report.removed,
+                "snapshots": report.snapshots,
                 "notes": report.notes,
             }
         )
@@ -50,8 +51,12 @@ def _summary(report: lifecycle.DownReport) -> str:
             if report.removed
             else "this lab is not running"
         )
+    snapshots = f"its snapshot{'s' * (len(report.snapshots) > 1)} {', '.join(report.snapshots)}"
     if report.kept:
-        return f"the lab has ended; {_count(report.kept)} kept, in {report.kept[0].parents[1]}"
+        also = f", and {snapshots}" if report.snapshots else ""
+        return f"the lab has ended; {_count(report.kept)} kept, in {report.kept[0].parents[1]}{also}"
+    if report.snapshots:
+        return f"the lab has ended; {snapshots} can bring it back (vmlan snapshot restore)"
     if report.residue:
         return "the lab has ended; what could not be undone is told above"
     return "the lab has ended; nothing of it is left"

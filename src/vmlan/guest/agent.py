@@ -196,6 +196,15 @@ class Agent:
             )
         return reply.get("return")
 
+    def tell(self, command: str, **arguments: Any) -> None:
+        """One command whose answer nobody waits for: the next session passes over it."""
+        words = {key.replace("_", "-"): value for key, value in arguments.items()}
+        request = json.dumps({"execute": command, "arguments": words})
+        try:
+            self._pipes.send(request.encode() + b"\n", time.monotonic() + 1.0)
+        except (TimeoutError, BrokenPipeError):
+            raise NotRunning(f"machine {self._machine} takes no command") from None
+
     def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float | None = None) -> Finished:
         """Run a program in the guest to its end. Raises `Timeout` if it does not end in time (seconds)."""
         arguments: dict[str, Any] = {"path": argv[0], "arg": list(argv[1:]), "capture_output": True}

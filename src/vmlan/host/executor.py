@@ -114,6 +114,17 @@ class Executor:
                 self._undo_all(cut_short, book, fresh=cut_short)
         return bool(cut_short)
 
+    def end_machines(self) -> None:
+        """End every machine that runs, at once; the rest of the lab stays as it is."""
+        story = journal.read(self._layout.journal)
+        if story is None:
+            return
+        with self._book(story) as book:
+            for entry in story.entries:
+                if isinstance(entry.step, Start) and entry.step.machine is not None:
+                    self._effects.stop(entry.step)
+                    book.undone(entry.step)
+
     def missing(self, plan: Plan) -> list[Step]:
         """The steps of a plan that are not in effect. Raises `LabChanged` as `bring_up` does."""
         return self._missing(plan, self._in_effect(), Outcome())
@@ -326,7 +337,8 @@ class Executor:
 def _is_same(done: Step, step: Step) -> bool:
     """Whether what is in effect is what is planned; how a machine came to run makes no difference."""
     if isinstance(done, Start) and isinstance(step, Start):
-        return msgspec.structs.replace(done, warm=None) == msgspec.structs.replace(step, warm=None)
+        one, other = (msgspec.structs.replace(each, warm=None, saved=None) for each in (done, step))
+        return one == other
     return done == step
 
 

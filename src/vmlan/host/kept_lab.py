@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vmlan import model
+from vmlan.host import clones
 from vmlan.model import Lab
 from vmlan.plan.layout import Layout
 
@@ -34,7 +35,11 @@ def keep(layout: Layout, file: Path, text: bytes, lab: Lab) -> None:
 
 
 def load(file: Path, layout: Layout) -> Lab:
-    """What a lab file says. Raises as `labfile.load`."""
+    """The lab that runs, or would: what its file says, and its clones. Raises as `labfile.load`."""
+    return clones.added(_load(file, layout), clones.read(layout))
+
+
+def _load(file: Path, layout: Layout) -> Lab:
     try:
         key, plain = json.loads(layout.lab.read_bytes())
         if key == _key(file, file.read_bytes()):

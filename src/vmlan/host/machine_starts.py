@@ -22,11 +22,13 @@ from vmlan.guest.pipes import Pipes
 from vmlan.host import starts, templates
 from vmlan.plan import tiny_cmdline
 from vmlan.plan.layout import Layout
-from vmlan.plan.steps import Start, Warm
+from vmlan.plan.steps import Saved, Start, Warm
 from vmlan.qemu.monitor import Monitor
 
 #: How long QEMU may take for an answer, and for loading the state of a template's devices (seconds).
 _ANSWER_TIMEOUT = 30.0
+#: The same for all of a machine's memory, from a disk that may be slow.
+_LOAD_TIMEOUT = 300.0
 #: How long a guest may take to hear who it is (seconds).
 _TELL_TIMEOUT = 20.0
 #: For how long a guest that boots keeps others from booting (seconds).
@@ -108,6 +110,9 @@ class _Starts:
             self._turns.release()
 
     def _start(self, step: Start) -> None:
+        if step.saved is not None:
+            _load(self._layout, step, step.saved)
+            return
         if step.warm is None or step.warm.template in self._useless:
             starts.start(self._layout, step)
             return
@@ -141,6 +146,25 @@ def _go_on(layout: Layout, step: Start, warm: Warm) -> frozenset[str]:
             with contextlib.suppress(OSError):
                 step.ready.unlink(missing_ok=True)
             raise _Unusable(error) from None
+
+
+def _load(layout: Layout, step: Start, saved: Saved) -> None:
+    """Start a machine with a state of its own; it stays stopped. Raises `HostError` if QEMU refuses it."""
+    assert step.ready is not None, step.id
+    with starts.Program(layout, step.name, saved.command, step.log, step.machine or "") as program:
+        qmp = step.ready
+        program.wait_until(lambda: starts.qemu_answers(qmp))
+        try:
+            with Monitor(qmp, _ANSWER_TIMEOUT) as monitor:
+                monitor.do(saved.load)
+                monitor.migrated(_LOAD_TIMEOUT)
+        except (VmlanError, OSError) as error:
+            program.end(signal.SIGKILL)
+            words = step.log.read_text(errors="replace").strip()
+            raise HostError(
+                f"machine {step.machine}: QEMU does not take its saved state: {error}"
+                + "".join(f"\n    {line}" for line in words.splitlines()[-5:])
+            ) from None
 
 
 def _tell(warm: Warm) -> frozenset[str]:

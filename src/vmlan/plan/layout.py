@@ -2,6 +2,7 @@
 
 RUN/                    gone when the lab ends
   journal               what was done, in order (host.journal)
+  clones                machines that its file does not have (host.clones)
   lab                   what the lab file said when the lab came up (host.kept_lab)
   keeper.sock           the keeper listens here; keeper.log
   net/host net/outside  the lab's network namespaces (bind mounts, seen only inside the lab)
@@ -11,6 +12,7 @@ RUN/                    gone when the lab ends
   vm-MACHINE/           qmp, serial sockets; agent.in, agent.out, identity.* pipes; qemu.log, serial.log
   template-KEY/         the same of a template while it is made
 STATE/MACHINE/          disks; kept until `down --disks`
+STATE/.snapshots/NAME/  MACHINE.state, about.json (`host.snapshots`); kept until then too
 
 With `place: host` the journal is in BOOK instead, root's own folder on a disk: what was done to a real host
 must be known after a reboot too.
@@ -114,6 +116,11 @@ class Layout:
         return self.run / "lab"
 
     @property
+    def clones(self) -> Path:
+        """The machines that the lab has and its file has not (`host.clones`)."""
+        return self.run / "clones"
+
+    @property
     def keeper(self) -> Path:
         """The keeper's socket."""
         return self.run / "keeper.sock"
@@ -146,6 +153,11 @@ class Layout:
     def network(self, name: str) -> Path:
         """The folder of one network's services."""
         return self.run / f"net-{name}"
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of the lab's snapshots; no machine can have such a name."""
+        return self.state / ".snapshots"
 
     def template(self, key: str) -> MachineFiles:
         """The files of a template while it is made."""

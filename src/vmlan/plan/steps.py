@@ -142,11 +142,21 @@ class Warm(msgspec.Struct, frozen=True):
     words: str
 
 
+class Saved(msgspec.Struct, frozen=True):
+    """How a machine goes on where its own state was saved: it is loaded, and stays stopped.
+
+    `command` starts QEMU with the same devices in the same places; `load` is for QEMU's monitor.
+    """
+
+    command: Command
+    load: tuple[str, ...]
+
+
 class Start(msgspec.Struct, frozen=True, tag=True):
     """A program that stays, held by the keeper under `name`; it has started once `ready` exists.
 
     `boots`: the agent of an emulated machine: until it answers, the guest boots, which takes a core.
-    `warm`: how it goes on from a template instead; `command` boots it.
+    `command` boots a machine; `warm`: how it goes on from a template instead; `saved`: from its own state.
     """
 
     id: str
@@ -158,6 +168,7 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     machine: str | None = None
     boots: Path | None = None
     warm: Warm | None = None
+    saved: Saved | None = None
 
 
 class MakeTemplate(msgspec.Struct, frozen=True, tag=True):

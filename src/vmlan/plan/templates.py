@@ -132,7 +132,8 @@ def warm(lab: Lab, machine: Machine, links: tuple[Link, ...], facts: Facts) -> W
     full = hardware(machine, links, facts)
     there = full.netdevs[: len(_places(links))]
     clone = _bare(machine, there, where, Memory(folder / "memory", written=False), facts)
-    argv = cmdline.command(facts.qemu.path, replace(clone, incoming=True))
+    # When its guest boots anew, it boots as any other: not as a template.
+    argv = cmdline.command(facts.qemu.path, replace(clone, append=full.append, incoming=True))
     return Warm(
         template=key,
         folder=folder,
@@ -159,6 +160,18 @@ def _who(lab: Lab, machine: Machine, links: tuple[Link, ...]) -> str:
     return f"{own} {tiny_cmdline.cards(len(links), leases)}"
 
 
+def resumed(machine: Machine, links: tuple[Link, ...], facts: Facts) -> tuple[str, ...]:
+    """The command line for a state of its own of a machine that began from a template.
+
+    It has the same devices in the same places; what was plugged in is there from the beginning.
+    """
+    full = hardware(machine, links, facts)
+    there = full.netdevs[: len(_places(links))]
+    bare = _bare(machine, there, facts.layout.machine(machine.name), None, facts)
+    argv = cmdline.command(facts.qemu.path, replace(bare, append=full.append, incoming=True))
+    return (*argv, *cmdline.plugged(full, there))
+
+
 def notes(lab: Lab, links: Topology, facts: Facts) -> Iterator[str]:
     """Which machines boot although templates are wanted, and why."""
     if facts.templates is None:
@@ -181,7 +194,7 @@ def _places(links: tuple[Link, ...]) -> tuple[Netdev, ...]:
 
 
 def _bare(
-    machine: Machine, netdevs: tuple[Netdev, ...], where: MachineFiles, memory: Memory, facts: Facts
+    machine: Machine, netdevs: tuple[Netdev, ...], where: MachineFiles, memory: Memory | None, facts: Facts
 ) -> Hardware:
     """A machine as its template is: without what is its own, but for these cards."""
     alone = replace(machine, nics=(), disks=())
@@ -190,7 +203,7 @@ def _bare(
         netdevs=netdevs,
         append=tiny_cmdline.template(machine.append),
         memory=memory,
-        machine=replace(alone, name=machine.name if not memory.written else "template"),
+        machine=replace(alone, name="template") if memory is not None and memory.written else alone,
         qmp=where.qmp,
         agent=where.agent,
         identity=where.identity,

@@ -188,13 +188,18 @@ def _control(hardware: Hardware) -> Iterator[str]:
 _PLUGGED = {"-drive": "drive_add 0", "-netdev": "netdev_add", "-device": "device_add"}
 
 
+def plugged(hardware: Hardware, there: Sequence[Netdev] = ()) -> tuple[str, ...]:
+    """The options of a machine's disks and cards, but those cards `there`, in the order of `plugging`."""
+    netdevs = [each for each in hardware.netdevs if each not in there]
+    return (*_drives(hardware), *(word for each in netdevs for word in _nic(hardware, each)))
+
+
 def plugging(hardware: Hardware, there: Sequence[Netdev] = ()) -> tuple[str, ...]:
     """The lines of QEMU's monitor that give a machine its disks and cards while it is there already.
 
     The cards `there` it has.
     """
-    netdevs = [each for each in hardware.netdevs if each not in there]
-    words = [*_drives(hardware), *(word for each in netdevs for word in _nic(hardware, each))]
+    words = plugged(hardware, there)
     return tuple(
         f"{_PLUGGED[option]} {monitor_quote(argument)}"
         for option, argument in zip(words[::2], words[1::2], strict=True)

@@ -1,0 +1,55 @@
+"""A running machine's state in a file: how QEMU saves it, and how a machine goes on from it. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from vmlan.model import Lab, Machine
+from vmlan.plan import macvtaps, templates
+from vmlan.plan.facts import Facts
+from vmlan.plan.hardware import hardware
+from vmlan.plan.steps import Command, Saved
+from vmlan.plan.topology import Link
+from vmlan.qemu import cmdline, features
+from vmlan.qemu.cmdline import monitor_quote
+from vmlan.qemu.facts import QemuFacts
+
+#: How a machine began: that decides in which places its devices are.
+Form: TypeAlias = Literal["booted", "warm"]
+
+#: By itself QEMU sends no more than 128 MB a second, for the sake of a network that there is none of here.
+_FAST = "migrate_set_parameter max-bandwidth 100G"
+
+#: A machine that began from a template has this on, and its memory is to be saved as well.
+_ALL = "migrate_set_capability x-ignore-shared off"
+
+
+def save(file: Path, qemu: QemuFacts) -> tuple[str, ...]:
+    """Lines for QEMU's monitor: the state of a stopped machine, its memory too, goes into a file."""
+    where = f"file:{file}" if _has_file(qemu) else f"exec:cat > {shlex.quote(str(file))}"
+    return (_ALL, _FAST, f"migrate -d {monitor_quote(where)}")
+
+
+def load(file: Path, qemu: QemuFacts) -> tuple[str, ...]:
+    """The reverse, for a QEMU that waits for it."""
+    where = f"file:{file}" if _has_file(qemu) else f"exec:cat {shlex.quote(str(file))}"
+    return (f"migrate_incoming {monitor_quote(where)}",)
+
+
+def _has_file(qemu: QemuFacts) -> bool:
+    return features.FEATURES["way to save to a file"].has(qemu)
+
+
+def saved(lab: Lab, machine: Machine, links: tuple[Link, ...], form: Form, file: Path, facts: Facts) -> Saved:
+    """How a machine goes on from its saved state."""
+    if form == "warm":
+        argv = templates.resumed(machine, links, facts)
+    else:
+        argv = cmdline.command(facts.qemu.path, replace(hardware(machine, links, facts), incoming=True))
+    if machine.qemu_args:
+        argv = ("env", f"--chdir={lab.folder}", *argv)
+    command = Command(argv, user=facts.user, devices=macvtaps.devices(links))
+    return Saved(command, load(file, facts.qemu))
