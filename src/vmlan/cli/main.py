@@ -38,6 +38,7 @@ VERBS: dict[str, str] = {
     "host": "run a command on the lab's host side",
     "run": "one machine, now, without a lab file",
     "import": "an old QEMU command line, a script or a page of notes: a lab file",
+    "clone": "a running machine, forked into a new one",
     "snapshot": "the whole running lab at one instant: save, restore, ls, rm",
     "disk": "disks and their copies: create, clone, info, ls, rm",
     "image": "the images that vmlan knows by name: ls, pull, build, rm",

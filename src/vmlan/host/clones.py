@@ -9,9 +9,12 @@ import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from ipaddress import IPv4Interface
 from typing import TypeAlias
 
-from vmlan.model import Lab
+from vmlan.errors import RequestError
+from vmlan.model import Lab, Nic
+from vmlan.plan import topology
 from vmlan.plan.layout import Layout
 
 #: A clone's name, and whose copy it was.
@@ -38,10 +41,24 @@ def added(lab: Lab, clones: Sequence[Clone]) -> Lab:
         origin = lab.machine(of)
         if origin is None or lab.machine(name) is not None:
             continue
-        # Its own MAC and address follow from its name, as with any machine that is given none.
+        # Its MACs follow from its name, as with any machine that is given none; so do leased addresses.
         nics = tuple(
-            replace(nic, mac=None, address=None, gateway=None, address6=None, gateway6=None)
+            replace(nic, mac=None, address=_next(lab, nic), address6=None, gateway6=None)
             for nic in origin.nics
         )
         lab = replace(lab, machines=(*lab.machines, replace(origin, name=name, nics=nics)))
     return lab
+
+
+def _next(lab: Lab, nic: Nic) -> IPv4Interface | None:
+    """For a card with a fixed address: the next one that nobody on its network has. Raises `RequestError`."""
+    if nic.address is None:
+        return None
+    network = lab.network(nic.network)
+    own = topology.host_address(network) if network is not None else None
+    taken = {link.address.ip for link in topology.survey(lab).on(nic.network) if link.address is not None}
+    taken |= {own.ip} if own is not None else set()
+    for address in nic.address.network.hosts():
+        if address > nic.address.ip and address not in taken:
+            return IPv4Interface(f"{address}/{nic.address.network.prefixlen}")
+    raise RequestError(f"network {nic.network} has no address left after {nic.address}")

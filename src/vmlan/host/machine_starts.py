@@ -103,7 +103,8 @@ class _Starts:
                 self._errors.append(error)
             finally:
                 self._started.release()
-            if step.boots is not None and not self._all_at_once and not self._errors:
+            boots = step.saved is None and step.machine not in self._known
+            if boots and step.boots is not None and not self._all_at_once and not self._errors:
                 with contextlib.suppress(VmlanError):
                     Agent(step.boots, step.machine or step.name, _PATIENCE).close()
         finally:
