@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,12 +95,16 @@ def restore(file: Path, name: str, progress: Progress | None = None) -> Report:
                 executor.end_machines()
                 on_disk.bring_back_disks(snapshot)
                 executor.bring_up(plan, lab.name, file, listener=lifecycle.tell(progress))
-                clones.write(layout, snapshot.about.clones)
-                kept_lab.keep(layout, file, text, described)
-                _set_network(lab, layout, snapshot.about)
                 names = tuple(each.name for each in snapshot.about.machines)
-                with Stopped(layout, names) as machines:
-                    machines.go_on()
+                try:
+                    clones.write(layout, snapshot.about.clones)
+                    kept_lab.keep(layout, file, text, described)
+                    _set_network(lab, layout, snapshot.about)
+                    with Stopped(layout, names) as machines:
+                        machines.go_on()
+                except BaseException:
+                    executor.end_machines()  # they stand still, and nobody else knows why
+                    raise
             for note in executor.notes:
                 progress.note(note)
         finally:
@@ -196,8 +199,13 @@ def refuse_nic_change(todo: list[Step]) -> None:
 def _network(lab: Lab, layout: Layout) -> tuple[dict[str, str], dict[str, object]]:
     """How the network is set now: `vmlan set`'s settings, and how slow each cable is."""
     now = {each.name: each.now for each in settings.settings(lab, layout)}
-    slow = {name: msgspec.to_builtins(shape) for name, shape in shaping.shapes(layout).items()}
-    return now, slow
+    return now, {name: msgspec.to_builtins(shape) for name, shape in _slow(lab, layout).items()}
+
+
+def _slow(lab: Lab, layout: Layout) -> dict[str, Shape]:
+    """How slow each cable is; what `vmlan link` leads its packets through follows from that."""
+    ends = {link.interface for link in topology.survey(lab).links}
+    return {name: shape for name, shape in shaping.shapes(layout).items() if name in ends}
 
 
 def _set_network(lab: Lab, layout: Layout, about: About) -> None:
@@ -205,7 +213,7 @@ def _set_network(lab: Lab, layout: Layout, about: About) -> None:
     for each in settings.settings(lab, layout):
         if (was := about.settings.get(each.name)) is not None and was != each.now and "," not in was:
             settings.change(lab, layout, each.name, was)
-    now: Mapping[str, Shape] = shaping.shapes(layout)
+    now = _slow(lab, layout)
     was_slow = {name: msgspec.convert(shape, Shape) for name, shape in about.shapes.items()}
     for name in now.keys() | was_slow.keys():
         if now.get(name) != was_slow.get(name):
