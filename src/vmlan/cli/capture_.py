@@ -14,10 +14,10 @@ from types import FrameType
 
 import click
 
-from vmlan import labfile, lifecycle
+from vmlan import lifecycle
 from vmlan.cli import common
 from vmlan.errors import RequestError
-from vmlan.host import paths
+from vmlan.host import kept_lab, paths
 from vmlan.observe import links as lab_links
 from vmlan.observe import pcapng
 from vmlan.observe.capture import Capture, require
@@ -69,7 +69,7 @@ def command(
     host side sends and hears), uplink, or outside. With --json, each frame is one line of JSON.
     """
     path = lifecycle.find_file(file)
-    lab, layout = labfile.load(path), paths.layout(path)
+    lab, layout = kept_lab.load(path, paths.layout(path)), paths.layout(path)
     survey = topo.survey(lab)
     chosen = lab_links.choose(links, lab, lab_links.all_links(lab, survey))
     names = Names(*lab_links.names(lab, survey))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from vmlan import labfile, lifecycle
+from vmlan import lifecycle
 from vmlan.cli import common
 from vmlan.errors import HostError, RequestError
-from vmlan.host import enter, paths
+from vmlan.host import enter, kept_lab, paths
 from vmlan.model import Check, Lab
 from vmlan.observe import check
 from vmlan.observe.check import Finding
@@ -46,7 +46,7 @@ def command(
     NUMBER chooses some, counted from 1. Ends with 0 if all passed, else with 1.
     """
     path = lifecycle.find_file(file)
-    lab, layout = labfile.load(path), paths.layout(path)
+    lab, layout = kept_lab.load(path, paths.layout(path)), paths.layout(path)
     if as_matrix and (numbers or report):
         raise click.UsageError("--matrix runs no checks: give it neither NUMBER nor --junit")
     if not as_matrix:

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from vmlan import labfile, lifecycle
+from vmlan import lifecycle
 from vmlan.cli import common
 from vmlan.cli.commands import lines, tell
-from vmlan.host import enter, paths, settings
+from vmlan.host import enter, kept_lab, paths, settings
 from vmlan.host.lock import exclusive
 
 
@@ -35,7 +35,7 @@ def command(
     lab.yaml stays as it is: `vmlan down` and `vmlan up` bring back what it says.
     """
     path = lifecycle.find_file(file)
-    lab, layout = labfile.load(path), paths.layout(path)
+    lab, layout = kept_lab.load(path, paths.layout(path)), paths.layout(path)
     enter.keeper(layout).close()
     if name is None or value is None:
         chosen = settings.settings(lab, layout) if name is None else (settings.one(lab, layout, name),)

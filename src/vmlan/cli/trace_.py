@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from vmlan import labfile, lifecycle
+from vmlan import lifecycle
 from vmlan.cli import common
-from vmlan.host import enter, paths
+from vmlan.host import enter, kept_lab, paths
 from vmlan.observe import check
 from vmlan.observe.trace import WATCH, Trace, trace, words
 from vmlan.reasons import Reason
@@ -44,7 +44,7 @@ def command(
     delivered and answered, else with 1.
     """
     path = lifecycle.find_file(file)
-    lab, layout = labfile.load(path), paths.layout(path)
+    lab, layout = kept_lab.load(path, paths.layout(path)), paths.layout(path)
     enter.keeper(layout).close()
     found = trace(check.scene_of(lab, layout), source, target, via=via, port=port, watch=watch)
     if as_json:
