@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.real.conftest import host_network
+from tests.real.lan_adversities import ADVERSITIES
 from tests.real.lan_commands import COMMANDS
 from tests.real.lan_scenarios import SCENARIOS
+from vmlan.guest.tiny import ensure_tiny
+from vmlan.host import paths
 
 HERE = Path(__file__).parent
 
@@ -38,8 +41,14 @@ def test_it_holds_in_a_simulated_host(name: str) -> None:
     play(str(HERE / "lan_scenarios.py"), name, timeout=120)
 
 
+@pytest.mark.parametrize("name", ADVERSITIES)
+def test_it_holds_whatever_happens_meanwhile(name: str) -> None:
+    play(str(HERE / "lan_adversities.py"), name, timeout=180)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_it_holds_for_the_commands_that_a_user_types(name: str) -> None:
+    ensure_tiny(paths.cache_root())  # there, apt knows no packages
     play(str(HERE / "lan_commands.py"), name, timeout=180)
 
 
