@@ -46,6 +46,34 @@ def down(who: User, *notes: str) -> None:
     assert done.returncode == 0 and said == [f"note: {note}" for note in notes], done
 
 
+#: A NIC as a port, and all else that a lab makes on a host: taps, a bridge of its own, NAT, DHCP, forwarding.
+ALL = """
+name: all
+host: {place: host, uplink: eth0, forwarding: true}
+networks:
+  pub: {kind: bridge, uplink: true}
+  lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true, nat: true}
+  wire: {kind: tap, host: 10.1.1.1/24}
+machines: {vm1: {memory: 16M, floppy: blank.img, nics: [pub, lan, wire]}}
+"""
+
+
+def cycles(world: World) -> str:
+    """Twenty times up and down, with all that a lab makes: bridges, veths, nftables, policy routes of others are as they were."""
+    session = Session(world)
+    who, before = user(world, session, ALL), world.seen()
+    session.lap()
+    for number in range(20):
+        up(who)
+        assert {"pub", "lan", "wire"} <= {link["ifname"] for link in ip_json("link")}
+        assert len(who.run("ps", "--json").stdout.split('"mac"')) == 4
+        down(who)
+        assert not world.differs(before), f"cycle {number}: {world.differs(before)}"
+    keys, longest = session.lap()
+    session.end()
+    return f"20 cycles, {keys} keys, the longest pause {longest * 1000:.0f} ms"
+
+
 def unplugged(world: World) -> str:
     """The NIC is gone (a USB one): nothing of the bridge is left, and one line says what cannot be put back."""
     who = user(world, Session(world))
@@ -193,7 +221,7 @@ def hide_devices(folder: Path) -> None:
     sh("mount", "--move", str(folder), "/dev")
 
 
-ADVERSITIES = {one.__name__: one for one in (unplugged, taken, two_labs, both_ways, late, full, told)}
+ADVERSITIES = {one.__name__: one for one in (cycles, unplugged, taken, two_labs, both_ways, late, full, told)}
 
 if __name__ == "__main__":
     if os.getuid() == 0 and os.environ.get("LAN_WORLD") != "1":
