@@ -187,6 +187,7 @@ def test_each_refusal_has_a_way_out() -> None:
         (PLAIN, {"manager": "NetworkManager"}, "NetworkManager manages eth0"),
         (PLAIN, {"manager": "systemd-networkd"}, "systemd-networkd manages eth0"),
         (PLAIN, {"supplicant": True}, "802.1X"),
+        (with_link(inet6_addr_gen_mode="stable_secret"), {}, "of a secret"),
         (host([], "unicast default nhid 5 via 192.0.2.1 dev eth0 table main"), {}, "says 'nhid'"),
         (host([], "unicast default encap mpls 5 via 192.0.2.1 dev eth0 table main"), {}, "says 'encap'"),
         (host([], rules4=({"iif": "eth0", "src": "all", "priority": 1, "novelty": 5},)), {}, "does not know"),
