@@ -129,7 +129,7 @@ def up(
             with interruptible():
                 outcome = executor.bring_up(selected, lab.name, file, listener=tell(progress))
                 if effects.nic is not None:
-                    effects.nic.release()
+                    _release(effects.nic, executor)
             kept_lab.keep(layout, file, text, described)
             for note in executor.notes:
                 progress.note(note)
@@ -174,6 +174,18 @@ def _nic_change(
     if reason := lan.why_not_now(confirm_within, terminal=sys.stdin.isatty()):
         raise RequestError(reason)
     return NicChange(facts.layout, file, facts.host.lan.snapshot, confirm_within, progress.note)
+
+
+def _release(nic: NicChange, executor: Executor) -> None:
+    """Let the guard go on alone. If it has put the NIC back by now, it left ending the lab to us."""
+    try:
+        nic.release()
+    except HostError as error:
+        try:
+            executor.take_down()
+        except (VmlanError, OSError) as residue:
+            error.add_note(f"and the lab could not be ended: {residue}; `vmlan down` tries again")
+        raise
 
 
 def _select(lab: Lab, plan: Plan, machines: Sequence[str]) -> Plan:

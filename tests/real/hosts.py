@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.real.conftest import VMLAN, Bench, Done
+from vmlan.guest.tiny import ensure_tiny
+from vmlan.host import paths
 
 WORLD = Path(__file__).with_name("host_world.sh")
 
@@ -151,7 +153,11 @@ def _steady(value: Any) -> Any:
 
 @contextlib.contextmanager
 def simulated(bench: Bench) -> Iterator[Host]:
-    """A host that is up; at the end it is switched off, whatever runs on it."""
+    """A host that is up; at the end it is switched off, whatever runs on it.
+
+    Its apt knows no packages (`/var/lib` is its own), so the tiny guest is packed before.
+    """
+    ensure_tiny(paths.cache_root())
     folder = bench.runtime.parent / "host"
     folder.mkdir()
     host = Host(bench, folder)

@@ -28,11 +28,14 @@ machines: {vm1: {image: tiny, nics: [pub]}}
 class User:
     """Who is logged in on the host, and root by sudo."""
 
-    def __init__(self, world: World, ssh: str) -> None:
-        self.folder = world.folder / "lab"
+    def __init__(self, world: World, ssh: str, lab: str = LAB, folder: str = "lab") -> None:
+        self.folder = world.folder / folder
         self.folder.mkdir()
-        (self.folder / "lab.yaml").write_text(LAB)
+        (self.folder / "lab.yaml").write_text(lab)
+        runtime = world.folder / "runtime"
+        runtime.mkdir(mode=0o700, exist_ok=True)
         self.env = {**os.environ, "XDG_STATE_HOME": str(world.folder / "state"), "TERM": "dumb"}
+        self.env["XDG_RUNTIME_DIR"] = str(runtime)
         self.env["SSH_CONNECTION"] = ssh
 
     def run(self, *words: str, ssh: str = "", folder: Path | None = None) -> subprocess.CompletedProcess[str]:

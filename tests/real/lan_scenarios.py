@@ -348,6 +348,9 @@ def refused(world: World) -> str:
     assert "no Ethernet" in reason("lo")
     assert "is a bridge itself" in reason("own0")
     assert "port of own0 already" in reason("own1")
+    sh("sysctl", "-qw", "net.ipv6.conf.eth0.stable_secret=2001:db8::7")
+    assert "makes its IPv6 addresses of a secret" in reason()
+    sh("ip", "link", "set", "dev", "eth0", "addrgenmode", "eui64")
     sh("ip", "link", "add", "link", "eth0", "name", "mac0", "type", "macvlan", "mode", "bridge")
     assert "mac0 (macvlan) stands on eth0" in reason()
     space = world.folder / "elsewhere"

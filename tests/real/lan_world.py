@@ -15,7 +15,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -158,7 +157,10 @@ class World:
             "net.ipv6.conf.eth0.accept_ra=0",
         )
         self.out("ip", "-batch", "-", stdin=OUTSIDE)
-        self.out("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.arp_ignore=1")
+        # A gateway that takes another's place says so (RFC 5227, 3); and if one goes, the other stays.
+        lan0 = ("net.ipv4.conf.lan0.arp_notify=1", "net.ipv4.conf.lan0.promote_secondaries=1")
+        switches = ("net.ipv4.ip_forward=1", "net.ipv4.conf.all.arp_ignore=1", *lan0)
+        self.out("sysctl", "-qw", *switches)
         sh("ip", "-batch", "-", stdin="addr add" + HOST.split("addr add", 1)[1])
         sh("ip", "-6", "-batch", "-", stdin=RULES6)
         sh("nft", "-f", "-", stdin=NFT)
@@ -216,8 +218,7 @@ class World:
     def close(self) -> None:
         if self.dnsmasq:
             self.dnsmasq.kill()
-            self.dnsmasq.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+            self.dnsmasq.wait()  # the folder is on a /run of our own, and goes with it; removed by hand, mounts in it would be too
 
 
 class Session:

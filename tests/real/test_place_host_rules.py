@@ -9,7 +9,7 @@ import pytest
 
 from tests.real.conftest import VMLAN, Bench
 from tests.real.hosts import Host, differences, simulated
-from tests.real.test_place_host import SMALL
+from tests.real.test_place_host import SMALL, STATIONS
 
 pytestmark = pytest.mark.real
 
@@ -137,4 +137,25 @@ def test_frames_between_guests_that_the_host_asks_its_rules_about(host: Host, nu
         host.ok("sh", "-c", re.findall(r"or: (sysctl -w \S+)", note)[0])
     assert host.run(*ping).code == 0
     assert "would drop" not in host.ok(str(VMLAN), "explain")
+    host.down("--now", "--disks")
+
+
+def test_docker_keeps_stations_from_the_outside_and_what_is_printed_mends_it(host: Host) -> None:
+    """The commonest case: Docker's policy, asked of frames on bridges, and a guest that is to be on the LAN."""
+    if host.run("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1").code != 0:
+        pytest.skip("this kernel has no br_netfilter loaded")
+    host.bench.write(STATIONS)
+    host.ok("nft", "-f", "-", stdin=DOCKER)
+    told = host.ok(str(VMLAN), "explain")
+    assert (
+        "Docker's policy (ip filter FORWARD) would drop what the guests on lan send each other and the"
+        in told
+    )
+    assert "iptables -I DOCKER-USER -i lan -j ACCEPT" in told
+    late = host.vmlan("up", "-q", "--confirm-within", "0", "--timeout", "12")
+    assert late.code != 0, "a guest without a lease is not ready"
+    host.ok("ping", "-c", "1", "-W", "3", "198.51.100.1")
+    host.ok("nft", "-f", "-", stdin=MENDED)
+    host.ok(str(VMLAN), "wait", "vm1", "address")
+    assert host.run(*PING).code == 0
     host.down("--now", "--disks")

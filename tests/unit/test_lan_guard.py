@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,7 +17,7 @@ import vmlan.host.lan.guard
 from tests.unit.test_lan_lines import address, host
 from tests.unit.test_lan_snapshot import BUSY
 from vmlan.errors import HostError, RequestError
-from vmlan.host.lan import book, client, gather, lease, proof, watch
+from vmlan.host.lan import book, claims, client, gather, lease, proof, watch
 from vmlan.plan.lan_facts import Connection
 
 GUARD = Path(vmlan.host.lan.guard.__file__)
@@ -63,6 +65,38 @@ def test_a_journal_says_how_far_it_came(tmp_path: Path) -> None:
     assert story is not None and story.state == "waiting" and story.released
     book.forget(tmp_path)
     assert book.read(tmp_path) is None
+
+
+def test_a_disk_that_fills_up_is_an_error_and_spoils_no_later_line(tmp_path: Path) -> None:
+    """write(2) says at first that it wrote a part. A limit of the kernel's own stands for the disk's."""
+    book.begin(tmp_path, record())
+    size = (tmp_path / book.JOURNAL).stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            book.begin(tmp_path, record(then=("x" * 100,)))
+        with pytest.raises(OSError, match="File too large"):
+            book.add(tmp_path, "changing")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / book.JOURNAL).stat().st_size == size + 10
+    book.add(tmp_path, "undoing")
+    story = book.read(tmp_path)
+    assert story is not None and story.record == record()
+    assert story.state == "undoing" and not story.changed_anything
+
+
+def test_one_guard_has_a_nic_and_a_stranger_cannot_keep_it_from_it() -> None:
+    name = f"no-such-nic-{os.getpid()}"
+    first = claims.claim(name)
+    assert first is not None and claims.claim(name) is None
+    first.close()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
+        stranger.bind(f"\0vmlan/nic/{name}")  # as anybody can; but it is no root who listens there
+        found = claims.claim(name)
+        assert found is not None
+        found.close()
 
 
 @pytest.mark.parametrize("text", [b"", b"\n", b"{}\n", b"[1]\n", b"nonsense\n", b'{"lab": 1}\n'])

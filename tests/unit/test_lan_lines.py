@@ -231,6 +231,27 @@ def test_a_bridge_that_could_not_be_marked_yet_is_known_by_the_nics_mac() -> Non
     assert found[-1] == "link del dev br0"
 
 
+def test_a_nic_that_is_gone_is_given_nothing_and_the_bridge_goes_all_the_same() -> None:
+    """`ip` would end at the first line that names it, and everything after would stay."""
+    several = "unicast 192.0.2.128/25 nexthop via 198.51.100.1 dev {} nexthop via 192.0.2.34 dev eth1"
+    before = replace(PLAIN, routes4=(*PLAIN.routes4, several.format("eth0")))
+    now = lan_back.all_moved(before, "eth0", "br0")
+    links = tuple(one for one in now.links if one["ifname"] != "eth0")
+    now = replace(now, links=links, routes4=(several.format("br0"),))
+    assert lan_back.from_bridge(before, now, "eth0", "br0")["ip"] == [
+        f"route del {several.format('br0')}",
+        "addr flush dev br0",
+        "link del dev br0",
+    ]
+
+
+def test_a_nic_that_somebody_has_made_a_port_of_another_bridge_stays_there() -> None:
+    now = lan_back.all_moved(PLAIN, "eth0", "br0")
+    elsewhere = tuple({**one, "master": "own0"} if one["ifname"] == "eth0" else one for one in now.links)
+    found = lan_back.from_bridge(PLAIN, replace(now, links=elsewhere), "eth0", "br0")["ip"]
+    assert "link set dev eth0 nomaster" not in found and found[-1] == "link del dev br0"
+
+
 def test_addresses_are_added_so_that_their_order_is_as_it_was() -> None:
     three = [address(f"198.51.100.{n}", 24) for n in (1, 2, 3)]
     before = host(three)
@@ -350,7 +371,8 @@ def test_firewall_rules_that_name_the_nic_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("within", "terminal", "may"), [(60, True, True), (60, False, False), (0, False, True), (0, True, True), (-1, True, False)]
+    ("within", "terminal", "may"), [(60, True, True), (60, False, False), (0, False, True), (0, True, True), (-1, True, False),
+     (float("nan"), True, False), (float("nan"), False, False)]
 )  # fmt: skip
 def test_without_a_terminal_nothing_is_changed_unless_there_is_nothing_to_confirm(
     within: float, terminal: bool, may: bool

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.test_lan_lines import PLAIN, RA, address, host, link
 from vmlan.plan.lan_facts import NicFacts, refusals, unknown_words
-from vmlan.plan.lan_snapshot import Snapshot, differences, find_differences, without_labs
+from vmlan.plan.lan_snapshot import Snapshot, differences, find_differences, labs_interfaces, without
 
 BUSY = replace(
     PLAIN,
@@ -114,7 +114,33 @@ def test_what_other_steps_of_labs_make_is_not_the_nics_doing() -> None:
         nft=(*(BUSY.nft or ()), {"table": {"family": "ip", "name": "vmlan_x.lan"}}, {"chain": {"table": "vmlan_x.lan"}}),
         sysctls={**BUSY.sysctls, "ipv4/ip_forward": "1"},
     )  # fmt: skip
-    assert differences(without_labs(BUSY, "br0"), without_labs(after, "br0")) == ["interface br0: new"]
+    labs = labs_interfaces(BUSY, "br0") | labs_interfaces(after, "br0")
+    assert labs == {"lan"}
+    assert differences(without(BUSY, labs), without(after, labs)) == ["interface br0: new"]
+
+
+def test_nor_is_a_nic_that_another_lab_has_made_a_port() -> None:
+    """In between, a route by both NICs is neither's alone: it is compared."""
+    both = "unicast 192.0.2.128/25 nexthop via 198.51.100.1 dev eth0 nexthop via 192.0.2.34 dev {}"
+    its_own = "unicast default via 192.0.2.34 dev {} metric 200"
+    before = replace(
+        PLAIN,
+        links=(*PLAIN.links, link("eth1")),
+        addresses=(*PLAIN.addresses, {"ifname": "eth1", "addr_info": [address("192.0.2.33", 28)]}),
+        routes4=(*PLAIN.routes4, both.format("eth1"), its_own.format("eth1")),
+    )
+    after = replace(
+        before,
+        links=(*PLAIN.links, link("eth1", master="pub2"), link("pub2", altnames=["vmlan-x.pub2"])),
+        addresses=(*PLAIN.addresses, {"ifname": "pub2", "addr_info": [address("192.0.2.33", 28)]}),
+        routes4=(*PLAIN.routes4, both.format("pub2"), its_own.format("pub2")),
+    )
+    labs = labs_interfaces(before, "br0") | labs_interfaces(after, "br0")
+    assert labs == {"pub2", "eth1"}
+    assert differences(without(before, labs), without(after, labs)) == [
+        f"IPv4 route gone: {both.format('eth1')}",
+        f"IPv4 route new: {both.format('pub2')}",
+    ]
 
 
 # Refusals
@@ -161,6 +187,7 @@ def test_each_refusal_has_a_way_out() -> None:
         (PLAIN, {"manager": "NetworkManager"}, "NetworkManager manages eth0"),
         (PLAIN, {"manager": "systemd-networkd"}, "systemd-networkd manages eth0"),
         (PLAIN, {"supplicant": True}, "802.1X"),
+        (with_link(inet6_addr_gen_mode="stable_secret"), {}, "of a secret"),
         (host([], "unicast default nhid 5 via 192.0.2.1 dev eth0 table main"), {}, "says 'nhid'"),
         (host([], "unicast default encap mpls 5 via 192.0.2.1 dev eth0 table main"), {}, "says 'encap'"),
         (host([], rules4=({"iif": "eth0", "src": "all", "priority": 1, "novelty": 5},)), {}, "does not know"),

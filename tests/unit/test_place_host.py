@@ -237,6 +237,10 @@ def test_a_machine_has_as_many_macvtaps_as_a_shell_can_open() -> None:
             "this host has no NIC eth0\n  → it has: enp3s0",
         ),
         (
+            {"interfaces": (Existing("lo"), Existing("enp3s0", frozenset({"eth0"})))},
+            "uplink: eth0 is another name of enp3s0\n  → write enp3s0",
+        ),
+        (
             {"reaches": (Reach(ip_network("10.2.0.128/25"), "tun0"),)},
             r"10\.2\.0\.0/24 overlaps 10\.2\.0\.128/25, which this host reaches by tun0",
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -36,8 +37,19 @@ overcommit_option = click.option(
 #: For verbs that hand a command line on: from its first word, nothing is an option of ours.
 HANDED_ON = {"allow_interspersed_args": False}
 
+
+class _Seconds(click.FloatRange):
+    """A number of seconds. "nan" is a number to Python, and neither below nor above a limit."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return seconds
+
+
 #: `--timeout SECONDS`, a day at most
-SECONDS = click.FloatRange(0, 86400)
+SECONDS = _Seconds(0, 86400)
 
 
 def argv_argument(*, required: bool = False) -> Callable[[F], F]:

@@ -55,4 +55,7 @@ def _waiting(file: Path | None) -> Path:
         raise RequestError("more than one lab waits to be confirmed", hint="vmlan confirm -f FILE says which")
     if len(found) == 1:
         return found[0][0]
-    raise RequestError("no NIC of this host waits to be confirmed", hint="sudo vmlan ls shows the labs")
+    raise RequestError(
+        "no NIC of this host waits to be confirmed",
+        hint="sudo vmlan ls shows the labs; whether one was put back, `journalctl -t vmlan` says",
+    )

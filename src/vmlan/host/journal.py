@@ -85,10 +85,14 @@ class Journal:
 
     def _write(self, lines: list[_Line], *, sync: bool = True) -> None:
         data = b"".join(_ENCODER.encode(line) + b"\n" for line in lines)
-        while data:
-            data = data[os.write(self._fd, data) :]
-        if sync:
-            os.fsync(self._fd)
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+            if sync:
+                os.fsync(self._fd)
+        except OSError as error:
+            error.filename = str(self.path)  # which disk is full is worth knowing
+            raise
 
     def _mend(self) -> None:
         """Remove a line that a crash cut short."""

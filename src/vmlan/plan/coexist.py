@@ -30,6 +30,7 @@ class Need:
     interface: str
     forward: bool = False  #: packets go on to other networks, or come from there
     between: bool = False  #: it is a bridge, whose guests talk to each other
+    station: bool = False  #: the host's NIC is a port of it, so that they talk to the outside by it too
     serves: bool = False  #: the host answers on it (DHCP, DNS)
 
 
@@ -71,6 +72,7 @@ def needs(lab: Lab) -> tuple[Need, ...]:
                 addressing.interface_name(net.name),
                 forward=lab.host.forwarding and net.host is not None,
                 between=isinstance(net, BridgeNetwork) and (several or net.uplink),
+                station=isinstance(net, BridgeNetwork) and net.uplink,
                 serves=isinstance(net, BridgeNetwork) and net.dhcp,
             )
         )
@@ -120,8 +122,9 @@ def _findings(
                 what = f"{by} would drop what is passed on from and to {name}"
                 yield Finding("forward", name, chain.owner, chain.words, what, _forward_mend(chain, name))
             elif need.between and calls and chain.family in {"ip", "inet"}:
+                whom = "each other and the outside, DHCP too" if need.station else "each other"
                 what = (
-                    f"{by} would drop what the guests on {name} send each other: it is asked of frames on"
+                    f"{by} would drop what the guests on {name} send {whom}: it is asked of frames on"
                     f" bridges too ({BRIDGE_CALLS_IPTABLES} is 1)"
                 )
                 mend = (*_forward_mend(chain, name), f"or: sysctl -w {BRIDGE_CALLS_IPTABLES}=0")

@@ -206,7 +206,7 @@ def why_not_now(confirm_within: float, *, terminal: bool) -> str | None:
     Whoever cannot be asked cannot confirm: without a terminal, only who says that there is nothing to
     confirm (`--confirm-within 0`) has a NIC changed.
     """
-    if confirm_within < 0:
+    if not confirm_within >= 0:  # nor is nan
         return "--confirm-within is a number of seconds, 0 or more"
     if confirm_within > 0 and not terminal:
         return (

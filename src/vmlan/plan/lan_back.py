@@ -45,17 +45,21 @@ def from_bridge(
     mine = is_our_bridge(before, now, bridge, nic)
     lines: list[str] = []
     link = now.link(nic)
-    for family in FAMILIES:
-        lines += _addresses_back(before, now, nic, bridge, family, elapsed)
-    lines += _neighbours_back(before, now, nic, bridge, elapsed)
-    lines += _routes_back(before, now, nic, bridge, elapsed)
+    if link is None:  # it was unplugged; and at a line that names it, `ip` ends in spite of `-force`
+        lines += _routes_over(before, now, nic, bridge)
+    else:
+        for family in FAMILIES:
+            lines += _addresses_back(before, now, nic, bridge, family, elapsed)
+        lines += _neighbours_back(before, now, nic, bridge, elapsed)
+        lines += _routes_back(before, now, nic, bridge, elapsed)
     rules = {family: _rules_back(before, now, nic, bridge, family) for family in FAMILIES}
     lines += rules["inet"]
     if link is not None and addrgenmode(before, nic) not in {"", addrgenmode(now, nic)}:
         lines.append(f"link set dev {nic} addrgenmode {addrgenmode(before, nic)}")
     if mine:
         lines.append(f"addr flush dev {bridge}")  # its routes go, and what the host sends leaves by the NIC
-        lines.append(f"link set dev {nic} nomaster")
+        if link is not None and link.get("master") == bridge:
+            lines.append(f"link set dev {nic} nomaster")
         lines.append(f"link del dev {bridge}")
     return {"ip": lines, "ip -6": rules["inet6"]}
 
@@ -147,6 +151,15 @@ def _routes_back(before: Snapshot, now: Snapshot, nic: str, bridge: str, elapsed
                 yield f"route append {' '.join(after(words, elapsed))}"
         yield from reversed(leave)
         yield from (f"route del {each} dev {nic}" for each in missing_routes(before, nic, family))
+
+
+def _routes_over(before: Snapshot, now: Snapshot, nic: str, bridge: str) -> Iterator[str]:
+    """What led through a NIC that is gone is taken away from the bridge, and nobody gets it."""
+    for family in FAMILIES:
+        there = {same(words_of(line)) for line in now.routes(family)}
+        for words in reversed(moved_routes(before, nic, family)):
+            if (over := same(through(words, nic, bridge))) in there:
+                yield f"route del {' '.join(over)}"
 
 
 def _advertised_back(words: list[str], there: set[tuple[str, ...]], elapsed: float) -> Iterator[str]:

@@ -75,6 +75,7 @@ def refusals(snapshot: Snapshot, nic: str, facts: NicFacts, bridge: str) -> tupl
         *_bonds(snapshot, link, nic),
         *_name(snapshot, nic, bridge),
         *_state(link, nic),
+        *_secretive(snapshot, nic),
         *_managed(nic, bridge, facts),
         *_unknown(snapshot, nic),
         *_joining(snapshot, nic),
@@ -161,6 +162,18 @@ def _state(link: object, nic: str) -> Iterator[Refusal]:
     elif "NO-CARRIER" in flags or "LOWER_UP" not in flags:
         yield Refusal(
             f"{nic} has no carrier: its cable is not plugged in, or the switch is off", "plug it in first"
+        )
+
+
+def _secretive(snapshot: Snapshot, nic: str) -> Iterator[Refusal]:
+    """The bridge has no such secret; and of the NIC's it would make other addresses, since a bridge has no
+    permanent MAC, which goes into them (net/ipv6/addrconf.c, ipv6_generate_stable_address).
+    """
+    if lan_lines.addrgenmode(snapshot, nic) == "stable_secret":
+        yield Refusal(
+            f"{nic} makes its IPv6 addresses of a secret (net.ipv6.conf.{nic}.stable_secret), of which a"
+            " bridge would make others",
+            f"ip link set dev {nic} addrgenmode eui64, before; " + _MACVTAP,
         )
 
 

@@ -88,16 +88,27 @@ class Difference:
     about: frozenset[str] = frozenset()
 
 
-def without_labs(snapshot: Snapshot, bridge: str) -> Snapshot:
-    """A snapshot without what other steps of labs make, and undo by themselves; but with the bridge in
-    question.
-
-    Those are marked interfaces with all that is on them, tables of rules, and whether the host forwards.
+def labs_interfaces(snapshot: Snapshot, bridge: str) -> frozenset[str]:
+    """What other steps of labs make, or have under way: marked interfaces other than the bridge in question,
+    and the ports of such, among which may be a NIC that another lab has changed.
     """
-    ours = {str(link["ifname"]) for link in snapshot.links if is_ours(link)} - {bridge}
+    marked = {str(link["ifname"]) for link in snapshot.links if is_ours(link)} - {bridge}
+    return frozenset(
+        marked | {str(link["ifname"]) for link in snapshot.links if link.get("master") in marked}
+    )
+
+
+def without(snapshot: Snapshot, labs: frozenset[str]) -> Snapshot:
+    """A snapshot without what labs undo by themselves: these interfaces with all that is on them, tables of
+    rules, and whether the host forwards.
+    """
 
     def named(thing: Mapping[str, Any]) -> bool:
-        return bool(ours & {thing.get(key) for key in ("ifname", "dev", "iif", "oif", "master")})
+        return bool(labs & {thing.get(key) for key in ("ifname", "dev", "iif", "oif", "master")})
+
+    def is_labs(route: str) -> bool:
+        ways = _devices(route)
+        return bool(ways) and ways <= labs
 
     def others(things: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
         return tuple(thing for thing in things if not named(thing))
@@ -111,8 +122,8 @@ def without_labs(snapshot: Snapshot, bridge: str) -> Snapshot:
         snapshot,
         links=others(snapshot.links),
         addresses=others(snapshot.addresses),
-        routes4=tuple(line for line in snapshot.routes4 if not ours & _devices(line)),
-        routes6=tuple(line for line in snapshot.routes6 if not ours & _devices(line)),
+        routes4=tuple(line for line in snapshot.routes4 if not is_labs(line)),
+        routes6=tuple(line for line in snapshot.routes6 if not is_labs(line)),
         rules4=others(snapshot.rules4),
         rules6=others(snapshot.rules6),
         neighbours=others(snapshot.neighbours),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vmlan.errors import HostError, RequestError
 from vmlan.model import MacvtapNetwork
 from vmlan.plan import marks
-from vmlan.plan.facts import Facts
+from vmlan.plan.facts import Facts, HostFacts
 from vmlan.plan.steps import FIRST_DEVICE, LAST_DEVICE, Command, Interfaces, Run, Step
 from vmlan.plan.topology import Link, Topology
 
@@ -77,8 +77,7 @@ def _check_parent(net: MacvtapNetwork, facts: Facts) -> None:
     assert facts.host is not None, "labfile: macvtap needs place: host"
     parent = next((each for each in facts.host.interfaces if each.name == net.parent), None)
     if parent is None:
-        nics = ", ".join(each.name for each in facts.host.interfaces if each.name != "lo") or "none"
-        raise HostError(f"network {net.name}: this host has no NIC {net.parent}", hint=f"it has: {nics}")
+        raise no_such_nic(f"network {net.name}", net.parent, facts.host)
     if parent.wireless:
         raise HostError(
             f"network {net.name}: {net.parent} is Wi-Fi, which carries frames of its own MAC only",
@@ -89,3 +88,12 @@ def _check_parent(net: MacvtapNetwork, facts: Facts) -> None:
             f"network {net.name}: {net.parent} is a port of {parent.master}, and so cannot have macvtaps",
             hint=f"parent: {parent.master}",
         )
+
+
+def no_such_nic(where: str, name: str, host: HostFacts) -> HostError:
+    """That this host has no such interface, with what it has; an alternative name is told as such."""
+    for each in host.interfaces:
+        if name in each.altnames:
+            return HostError(f"{where}: {name} is another name of {each.name}", hint=f"write {each.name}")
+    nics = ", ".join(each.name for each in host.interfaces if each.name != "lo") or "none"
+    return HostError(f"{where}: this host has no NIC {name}", hint=f"it has: {nics}")

@@ -44,8 +44,7 @@ def refuse_collisions(lab: Lab, links: Topology, facts: Facts) -> None:
     assert host is not None
     taken = {each.name for each in host.interfaces if not marks.is_marked(layout, each.altnames)}
     if isinstance(lab.host.uplink, HostNic) and lab.host.uplink.name not in {x.name for x in host.interfaces}:
-        nics = ", ".join(each.name for each in host.interfaces if each.name != "lo") or "none"
-        raise HostError(f"uplink: this host has no NIC {lab.host.uplink.name}", hint=f"it has: {nics}")
+        raise macvtaps.no_such_nic("uplink", lab.host.uplink.name, host)
     problems = [*_interfaces(lab, links, taken), *_ranges(lab, layout, host), *_tables(lab, layout, host)]
     if problems:
         what, hint = problems[0]

@@ -14,6 +14,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import syslog
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,7 +106,7 @@ def begin(folder: Path, record: Record) -> None:
         fresh.unlink()
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, json.dumps(record.to_json()).encode() + b"\n")
+        _write(fd, json.dumps(record.to_json()).encode() + b"\n")
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -112,13 +115,21 @@ def begin(folder: Path, record: Record) -> None:
 
 
 def add(folder: Path, state: str, **more: Any) -> None:
-    """Write a state, and have it on disk."""
-    fd = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    """Write a state, and have it on disk. It is a line of its own, also where the last one was cut short."""
+    fd = os.open(folder / JOURNAL, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
     try:
-        os.write(fd, json.dumps({"state": state, **more}).encode() + b"\n")
+        size = os.fstat(fd).st_size
+        cut = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+        _write(fd, b"\n" * cut + json.dumps({"state": state, **more}).encode() + b"\n")
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _write(fd: int, data: bytes) -> None:
+    """Write all of it, or raise `OSError`: where a disk fills up, write(2) first says that it wrote some."""
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def read(folder: Path) -> Story | None:
@@ -136,6 +147,26 @@ def read(folder: Path) -> Story | None:
         with contextlib.suppress(ValueError):
             states.append(json.loads(line))
     return Story(record, tuple(states))
+
+
+def report(folder: Path, record: Record, reason: str, left: Sequence[str], seconds: float) -> None:
+    """Write what a rollback came to."""
+    when = time.strftime("%Y-%m-%d %H:%M:%S")
+    lines = [f"{when}: {record.nic} was put back after {seconds:.2f} s, since {reason}"]
+    lines += [f"  not as it was: {one}" for one in left] or ["  everything is as it was"]
+    (folder / REPORT).write_text("\n".join(lines) + "\n")
+
+
+def tell_system(record: Record, reason: str, left: Sequence[str]) -> None:
+    """Tell the system's log (syslog(3)) of a rollback that nobody asked for: whoever was cut off looks there,
+    and the report goes with the lab. Where there is no such log, nobody is told.
+    """
+    syslog.openlog("vmlan", 0, syslog.LOG_DAEMON)
+    head = f"{record.nic} was put back, and the lab {record.lab} ends: {reason}"
+    syslog.syslog(syslog.LOG_WARNING, head)
+    for one in left or ["everything is as it was"]:
+        syslog.syslog(syslog.LOG_WARNING, f"not as it was: {one}" if left else one)
+    syslog.closelog()
 
 
 def forget(folder: Path) -> None:

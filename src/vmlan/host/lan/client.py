@@ -97,7 +97,7 @@ class Applied:
             self._guard.returncode = 0  # it outlives us: Popen need not warn that it still runs
             self._guard = None
         now = status(self.folder)
-        if now is None or now.state in {"undoing", "undone"}:
+        if now is None or not (now.guarded or now.state == "kept"):
             raise _rolled_back(now.reason if now else None, now.residue if now else (), self.status.nic)
         return now
 

@@ -30,7 +30,7 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from vmlan.errors import VmlanError
-from vmlan.host.lan import book, lease, proof, undoing, watch
+from vmlan.host.lan import book, claims, lease, proof, undoing, watch
 from vmlan.host.lan.book import Record
 from vmlan.host.run import run
 
@@ -140,7 +140,12 @@ class Guard:
         except Undo as reason:
             self.undo(str(reason), asked=reason.asked)
         except Exception as error:  # a mistake of ours must not leave a NIC half changed
-            self.undo(f"{type(error).__name__}: {error}")
+            words = f"{type(error).__name__}: {error}"
+            if isinstance(error, OSError) and error.strerror:
+                words = f"{error.filename or self.folder}: {error.strerror}"
+            with contextlib.suppress(Exception):
+                words = proof.lost_carrier(self.record.nic) or words
+            self.undo(words)
 
     def make(self) -> None:
         """The change itself, and its proof."""
@@ -283,6 +288,8 @@ class Guard:
         left = undoing.put_back(self.record) if changed else []
         seconds = time.monotonic() - began
         self.undone(reason, left, seconds, changed=changed)
+        if changed and not asked:
+            book.tell_system(self.record, reason, left)
         if self.record.then and changed and not asked and self.is_alone():
             self.limit(_THEN + _WORK)
             with contextlib.suppress(VmlanError, OSError, ValueError):
@@ -295,7 +302,7 @@ class Guard:
         """Write what came of it."""
         with contextlib.suppress(OSError):
             book.add(self.folder, "undone", reason=reason, residue=left, seconds=seconds, changed=changed)
-            (self.folder / book.REPORT).write_text(_report(self.record, reason, left, seconds))
+            book.report(self.folder, self.record, reason, left, seconds)
 
     def is_alone(self) -> bool:
         """Whether no vmlan is there any more that would do the rest: it has let go, or ended."""
@@ -320,13 +327,6 @@ def _told_to_end() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _report(record: Record, reason: str, left: list[str], seconds: float) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M:%S")
-    lines = [f"{when}: {record.nic} was put back after {seconds:.2f} s, since {reason}"]
-    lines += [f"  not as it was: {one}" for one in left] or ["  everything is as it was"]
-    return "\n".join(lines) + "\n"
-
-
 def _listen(folder: Path) -> socket.socket:
     path = folder / book.SOCKET
     path.unlink(missing_ok=True)
@@ -334,19 +334,6 @@ def _listen(folder: Path) -> socket.socket:
     listener.bind(str(path))
     listener.listen(8)
     return listener
-
-
-def _claim(nic: str) -> socket.socket | None:
-    """One guard for a NIC: a name that only one process of a network namespace can have (unix(7),
-    abstract).
-    """
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        claim.bind(f"\0vmlan/nic/{nic}")
-    except OSError:
-        claim.close()
-        return None
-    return claim
 
 
 def _settle_in() -> None:
@@ -372,7 +359,7 @@ def main() -> None:
         if story is None:
             return
         record = story.record
-    claim = _claim(record.nic)
+    claim = claims.claim(record.nic)
     if claim is None:
         Guard(folder, record).say("busy")
         return
@@ -382,7 +369,7 @@ def main() -> None:
             book.begin(folder, record)
             guard.listener = _listen(folder)
         except OSError as error:  # nothing has been changed, and nothing will be
-            guard.say("failed", what=f"{folder}: {error}")
+            guard.say("failed", what=f"{folder}: {error.strerror or error}")
             return
         guard.watch()
         guard.say("armed")

@@ -119,9 +119,11 @@ def _is_on_link(snapshot: Snapshot, nic: str, peer: str) -> bool:
 
 
 def lost_carrier(nic: str) -> str | None:
-    """That the NIC's cable is out, in words; None if it is not."""
-    said = json.loads(run(("ip", "-j", "link", "show", "dev", nic)).stdout)[0]
-    return None if "LOWER_UP" in said["flags"] else f"{nic} has lost its carrier"
+    """That the NIC is gone, or its cable is out, in words; None if neither is so."""
+    asked = run(("ip", "-j", "link", "show", "dev", nic), check=False)
+    if not asked.ok:
+        return f"{nic} is gone: this host has no such interface any more"
+    return None if "LOWER_UP" in json.loads(asked.stdout)[0]["flags"] else f"{nic} has lost its carrier"
 
 
 def _mac(dev: str) -> bytes:

@@ -13,7 +13,7 @@ from vmlan.host.lan.book import Record
 from vmlan.host.lan.gather import gather
 from vmlan.host.run import run
 from vmlan.plan import lan_back
-from vmlan.plan.lan_snapshot import Difference, Snapshot, find_differences, without_labs
+from vmlan.plan.lan_snapshot import Difference, Snapshot, find_differences, labs_interfaces, without
 
 #: How often the way back is gone, as long as something is left of the change; and the first pause (seconds).
 _TRIES, _PAUSE = 7, 0.05
@@ -30,7 +30,7 @@ def put_back(record: Record) -> list[str]:
         except (VmlanError, OSError, ValueError) as error:
             _log(f"the network cannot be read ({error}); undoing everything blindly")
             now = lan_back.all_moved(record.snapshot, record.nic, record.bridge)
-        _go_back(record, now)
+        _go_back(record, now, each_alone=attempt > 0)
         if lan_back.waits_for_advertisement(record.snapshot, now, record.nic):
             proof.solicit_routers(record.nic)
         try:
@@ -50,14 +50,21 @@ def compare(record: Record) -> list[Difference]:
     What other steps of labs have made is their own to undo, and is left out.
     """
     now = gather(record.nic)
-    before, after = (without_labs(one, record.bridge) for one in (record.snapshot, now))
+    labs = labs_interfaces(record.snapshot, record.bridge) | labs_interfaces(now, record.bridge)
+    before, after = (without(one, labs - {record.nic}) for one in (record.snapshot, now))
     found = find_differences(before, after)
     about = {record.nic, record.bridge}
+    if now.link(record.nic) is None:  # all that was on it went with it, which one line says
+        gone = f"interface {record.nic}: gone"
+        found = [one for one in found if record.nic not in one.about or one.words == gone]
     recent = now.at - record.snapshot.at < _RECENT
     return [one for one in found if recent or one.about & about]
 
 
-def _go_back(record: Record, now: Snapshot) -> None:
+def _go_back(record: Record, now: Snapshot, *, each_alone: bool) -> None:
+    """Run what is missing. `each_alone`: at a line that `ip` cannot read, such as one that names an interface
+    which is gone, it ends in spite of `-force`; so when all at once did not do, each has an `ip` of its own.
+    """
     elapsed = time.clock_gettime(time.CLOCK_BOOTTIME) - record.snapshot.at
     lines = lan_back.from_bridge(record.snapshot, now, record.nic, record.bridge, elapsed)
     if lan_back.is_our_bridge(record.snapshot, now, record.bridge, record.nic):
@@ -66,10 +73,10 @@ def _go_back(record: Record, now: Snapshot) -> None:
         ):  # what still arrives by the bridge is answered by the NIC for a moment
             Path(f"/proc/sys/net/ipv4/conf/{record.bridge}/rp_filter").write_text("0")
     for program, batch in lines.items():
-        if batch:
-            argv = (*program.split(), "-force", "-batch", "-")
+        argv = (*program.split(), "-force", "-batch", "-")
+        for part in [[line] for line in batch] if each_alone else [batch] if batch else []:
             try:
-                done = run(argv, stdin="".join(f"{line}\n" for line in batch), check=False, timeout=10)
+                done = run(argv, stdin="".join(f"{line}\n" for line in part), check=False, timeout=10)
             except (VmlanError, OSError) as error:
                 _log(str(error))
                 continue
