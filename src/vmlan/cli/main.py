@@ -21,7 +21,7 @@ ABOUT = "Real machines on real networks, from one file, as an ordinary user."
 VERBS: dict[str, str] = {
     "init": "write a lab.yaml to start from, or list the examples",
     "up": "bring the lab up, and return when every machine is ready",
-    "confirm": "keep the change of this host's NIC that `up` has made (place: host)",
+    "confirm": "keep what `up` has changed of this host's NIC (place: host)",
     "down": "end the lab; its disks are kept",
     "ls": "the labs on this machine",
     "ps": "this lab's machines, addresses and networks",
@@ -40,6 +40,7 @@ VERBS: dict[str, str] = {
     "import": "an old QEMU command line, a script or a page of notes: a lab file",
     "disk": "disks and their copies: create, clone, info, ls, rm",
     "image": "the images that vmlan knows by name: ls, pull, build, rm",
+    "template": "machines booted once, from which others go on: ls, rm, prune",
     "schema": "the JSON Schema of lab.yaml, for editors",
     "doctor": "can labs run here, and what would mend it",
 }
