@@ -36,6 +36,7 @@ QEMU = QemuFacts(
     machines=(MachineType("pc-i440fx-7.2", "pc", default=True), MachineType("pc-q35-7.2", "q35")),
     accelerators=frozenset({"kvm", "tcg"}),
     netdevs=frozenset({"user", "tap", "socket", "hubport"}),
+    migration=frozenset({"x-ignore-shared"}),
     devices=frozenset(
         [
             "virtio-serial-pci",

@@ -225,7 +225,7 @@ class FakeEffects:
     def template_is_whole(self, step: MakeTemplate) -> bool:
         return step.folder.exists()
 
-    def stop(self, step: Start) -> None:
+    def stop(self, step: Start | MakeTemplate) -> None:
         failing = self._effect()
         self._world.programs.discard(step.name)
         self._after(failing)

@@ -41,7 +41,7 @@ each = pytest.mark.parametrize("version", VERSIONS)
 def as_json(facts: QemuFacts) -> str:
     """Facts as they are recorded: a line for each of them, and the same on every machine."""
     value = msgspec.to_builtins(replace(facts, path=Path("/usr/bin/qemu-system-x86_64")), enc_hook=str)
-    value |= {key: sorted(value[key]) for key in ("accelerators", "netdevs", "devices")}
+    value |= {key: sorted(value[key]) for key in ("accelerators", "netdevs", "migration", "devices")}
     return "{\n" + ",\n".join(f'"{key}": {json.dumps(held)}' for key, held in value.items()) + "\n}\n"
 
 
@@ -276,6 +276,7 @@ def run_example(example: str, version: str, bench: Bench) -> None:
     bench.ok("up")
     running = [line for line in bench.processes() if " -name " in line]
     assert running and all(f"/{version}/usr/bin/qemu-system-x86_64 " in line for line in running)
+    assert all(" -incoming defer " in line for line in running), "it has booted, rather than gone on"
     assert ", 0 failed\n" in bench.ok("check")
     assert {log.parent.name: log.read_text() for log in bench.runtime.rglob("vm-*/qemu.log")} == {
         f"vm-{machine['name']}": "" for machine in bench.vmlan("ps", "--json").json["machines"]

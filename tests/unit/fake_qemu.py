@@ -25,6 +25,7 @@ REPLIES = (
         "id": "accelerators",
         "return": [{"name": "tcg-accel"}, {"name": "kvm-accel"}, {"name": "accel", "parent": "object"}],
     },
+    {"id": "migration", "return": [{"capability": "x-ignore-shared", "state": False}]},
     {"id": "devices", "return": [{"name": "e1000", "parent": "e1000-base"}, {"name": "virtio-net-pci"}]},
     {"event": "SHUTDOWN", "data": {"guest": False}},
     {"return": {}},
@@ -88,6 +89,7 @@ def aborting(path: Path, *, has: set[str]) -> Path:
 while read -r line; do case "$line" in
 *qom-list-types*) kill -ABRT $$ ;;
 *query-target*) echo '{json.dumps(REPLIES[1])}' ;;
+*query-migrate*) echo '{json.dumps(REPLIES[4])}' ;;
 *query-machines*) echo '{json.dumps(machines)}' ;;
 {answers}
 *typename*) echo '{unknown}' | sed "s/NAME/$(echo "$line" | sed 's/.*"id": "//; s/".*//')/" ;;

@@ -20,6 +20,7 @@ FACTS = QemuFacts(
     ),
     accelerators=frozenset({"tcg"}),
     netdevs=frozenset(name.removeprefix("backend ") for name in features.FEATURES if "backend" in name),
+    migration=frozenset({"x-ignore-shared"}),
     devices=frozenset(name.removeprefix("device ") for name in features.FEATURES if "device" in name)
     | {"e1000", "virtio-net-pci"},
 )
@@ -32,6 +33,7 @@ def test_each_feature_is_detected_by_what_the_binary_says(name):
         FACTS,
         version=FACTS.version if kind in ("backend", "device") else (0, 0, 0),  # all else goes by version
         netdevs=FACTS.netdevs - ({what} if kind == "backend" else set()),
+        migration=FACTS.migration if kind in ("backend", "device") else frozenset(),
         devices=FACTS.devices - ({what} if kind == "device" else set()),
     )
     features.require(FACTS, [name])

@@ -28,6 +28,7 @@ def test_facts_are_what_the_binary_says(tmp_path):
     )
     assert facts.accelerators == {"tcg", "kvm"}
     assert facts.netdevs == {"socket", "hubport", "tap", "user"}
+    assert facts.migration == {"x-ignore-shared"}
     assert facts.devices == {"e1000", "virtio-net-pci"}
 
 
@@ -37,14 +38,24 @@ def test_every_question_is_sent_and_the_session_ended(tmp_path):
     asked = [json.loads(line) for line in (tmp_path / "qemu.asked").read_text().splitlines()]
     assert asked[0]["execute"] == "qmp_capabilities"
     assert asked[-1]["execute"] == "quit"
-    assert {command["id"] for command in asked[1:-1]} == {"target", "machines", "accelerators", "devices"}
+    assert {command["id"] for command in asked[1:-1]} == {
+        "target",
+        "machines",
+        "migration",
+        "accelerators",
+        "devices",
+    }
 
 
 def test_a_missing_command_is_an_answer(tmp_path):
-    unknown = {"id": "machines", "error": {"class": "CommandNotFound", "desc": "The command … not found"}}
-    replies = tuple(unknown if reply.get("id") == "machines" else reply for reply in REPLIES)
+    missing = {"machines", "migration"}
+    error = {"class": "CommandNotFound", "desc": "The command … not found"}
+    replies = tuple(
+        {"id": reply["id"], "error": error} if reply.get("id") in missing else reply for reply in REPLIES
+    )
     facts = probe(speaking(tmp_path / "qemu", replies=replies), tmp_path / "cache")
     assert facts.machines == ()
+    assert facts.migration == frozenset()
     assert facts.accelerators == {"tcg", "kvm"}
 
 

@@ -52,6 +52,16 @@ class _Seconds(click.FloatRange):
 SECONDS = _Seconds(0, 86400)
 
 
+def size_given(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+    """A size with a unit, as in a lab file: the callback of an option or argument."""
+    from vmlan.labfile import values
+
+    try:
+        return None if text is None else values.size("1K")(text)
+    except values.Wrong as wrong:
+        raise click.BadParameter(f"{wrong.what}; {wrong.hint}") from None
+
+
 def argv_argument(*, required: bool = False) -> Callable[[F], F]:
     """The command line to hand on, with or without `--` before it."""
 

@@ -15,16 +15,6 @@ if TYPE_CHECKING:
     from vmlan.host.disks import Made, Row
 
 
-def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
-    """A size with a unit, as in a lab file."""
-    from vmlan.labfile import values
-
-    try:
-        return None if text is None else values.size("1K")(text)
-    except values.Wrong as wrong:
-        raise click.BadParameter(f"{wrong.what}; {wrong.hint}") from None
-
-
 @click.group("disk")
 def command() -> None:
     """Disk images: make them, copy them, describe them, remove them."""
@@ -34,7 +24,7 @@ def command() -> None:
 @common.quiet_option
 @common.json_option
 @click.argument("file")
-@click.argument("size", callback=_bytes)
+@click.argument("size", callback=common.size_given)
 def create(quiet: bool, as_json: bool, file: str, size: int) -> None:
     """Make FILE, an empty qcow2 disk of SIZE (8G), which takes room as it is written.
 
@@ -46,7 +36,9 @@ def create(quiet: bool, as_json: bool, file: str, size: int) -> None:
 
 
 @command.command("clone")
-@click.option("--size", callback=_bytes, help="More than BASE has; the system in it must be told to use it.")
+@click.option(
+    "--size", callback=common.size_given, help="More than BASE has; the system in it must be told to use it."
+)
 @click.option("--full", is_flag=True, help="A copy that does not need BASE any more.")
 @common.quiet_option
 @common.json_option

@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "init": "write a lab.yaml to start from, or list the examples",
     "up": "bring the lab up, and return when every machine is ready",
     "confirm": "keep the change that `up` made to this host's NIC (place: host)",
+    "confirm": "keep what `up` has changed of this host's NIC (place: host)",
     "down": "end the lab; its disks are kept",
     "ls": "the labs on this machine",
     "ps": "this lab's machines, addresses and networks",
@@ -42,6 +43,7 @@ VERBS: dict[str, str] = {
     "snapshot": "the whole running lab at one instant: save, restore, ls, rm",
     "disk": "disks and their copies: create, clone, info, ls, rm",
     "image": "the images that vmlan knows by name: ls, pull, build, rm",
+    "template": "machines booted once, from which others go on: ls, rm, prune",
     "schema": "the JSON Schema of lab.yaml, for editors",
     "doctor": "can labs run here, and what would mend it",
 }

@@ -75,7 +75,7 @@ class Effects(Protocol):
     def template_is_whole(self, step: MakeTemplate) -> bool:
         """Whether a template is there, as it was made."""
 
-    def stop(self, step: Start) -> None:
+    def stop(self, step: Start | MakeTemplate) -> None:
         """Stop a program that was started; one that is gone is fine."""
 
     def running(self) -> frozenset[str]:
@@ -255,13 +255,14 @@ class HostEffects:
     def template_is_whole(self, step: MakeTemplate) -> bool:
         return templates.is_whole(step.folder)
 
-    def stop(self, step: Start) -> None:
+    def stop(self, step: Start | MakeTemplate) -> None:
         try:
             starts.end(self.keeper(), step.name)  # SIGTERM: QEMU flushes its images (system/runstate.c)
         except KeeperGone:
             self.close()
-        if step.ready is not None:
-            step.ready.unlink(missing_ok=True)
+        made = step.ready if isinstance(step, Start) else step.qmp
+        if made is not None:
+            made.unlink(missing_ok=True)
 
     def running(self) -> frozenset[str]:
         return frozenset(name for name, kept in self.keeper().processes().items() if kept.exit is None)

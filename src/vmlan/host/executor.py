@@ -304,9 +304,9 @@ class Executor:
                 self._put_back(step)
             case BridgeNic():
                 self.notes += self._effects.unbridge_nic()
-            case MakeTemplate():
-                pass  # no lab's: it stays, and half of one is none (`host.templates`)
-            case Start():
+            case MakeTemplate() | Start():
+                # A template is no lab's, and stays, and half of one is none (`host.templates`): but a machine
+                # may be left that somebody was about to make one of.
                 self._effects.stop(step)
 
     def _put_back(self, step: Switch) -> None:

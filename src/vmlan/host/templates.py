@@ -19,17 +19,18 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmlan.errors import HostError
+from vmlan.errors import Busy, HostError, UnknownName
 from vmlan.guest.agent import Agent
 from vmlan.host import identity, starts
 from vmlan.host.lock import waiting
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import MakeTemplate
 from vmlan.qemu.monitor import Monitor
+from vmlan.spelling import did_you_mean
 
 #: How long a template's guest may take to boot, and then to have nothing left to do (seconds).
 BOOT_TIMEOUT = 120.0
@@ -45,10 +46,16 @@ _REST = 1.0
 
 _FILES = ("memory", "state")
 
+#: What a template is called while it is made, after its key (`plan.templates`).
+_UNFINISHED = ".new"
+
 
 @dataclass(frozen=True)
 class Kept:
-    """A template that is there. `size`: what it takes on the disk (bytes); `used`: when last (Unix time)."""
+    """A template that is there. `size`: what it takes on the disk (bytes); `used`: when last (Unix time).
+
+    `whole`: its files are as they were made. `unfinished`: it has not got its name yet.
+    """
 
     key: str
     folder: Path
@@ -56,11 +63,12 @@ class Kept:
     size: int
     used: float
     whole: bool
+    unfinished: bool
 
 
 def make(layout: Layout, step: MakeTemplate) -> None:
     """Boot, stop and keep it, unless somebody else did meanwhile. Raises `VmlanError`, `OSError`."""
-    user, new = identity.owner_of(step.command.user), _new(step.folder)
+    user, new, most = identity.owner_of(step.command.user), _new(step.folder), limit()
     with contextlib.ExitStack() as held:
         with identity.acting(user):
             held.enter_context(waiting(step.folder.with_name(f"{step.key}.lock")))
@@ -72,14 +80,14 @@ def make(layout: Layout, step: MakeTemplate) -> None:
         try:
             _boot_and_save(layout, step)
             with identity.acting(user):
-                _finish(step, new)
-                keep_within(step.folder.parent, limit(), spare=step.key)
+                finish(new, step.folder, dict(step.parts))
+                keep_within(step.folder.parent, most, spare=step.key)
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
 
 def _new(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.new")
+    return folder.with_name(f"{folder.name}{_UNFINISHED}")
 
 
 def _boot_and_save(layout: Layout, step: MakeTemplate) -> None:
@@ -105,15 +113,15 @@ def _settle(agent: Agent) -> None:
         time.sleep(0.05)
 
 
-def _finish(step: MakeTemplate, new: Path) -> None:
-    """All of it to the disk, what it is like then, and its name."""
+def finish(new: Path, folder: Path, parts: Mapping[str, str]) -> None:
+    """Make a template of what is in `new`: all of it to the disk, what it is like then, and its name."""
     for name in _FILES:
         _to_disk(new / name)
-    about = {"parts": dict(step.parts), "files": {name: _stamp(new / name) for name in _FILES}}
+    about = {"parts": dict(parts), "files": {name: _stamp(new / name) for name in _FILES}}
     (new / "about.json").write_text(json.dumps(about, indent=1) + "\n")
     _to_disk(new / "about.json")
-    new.rename(step.folder)
-    _to_disk(step.folder.parent)
+    new.rename(folder)
+    _to_disk(folder.parent)
 
 
 def _to_disk(path: Path) -> None:
@@ -170,13 +178,14 @@ def kept(root: Path) -> list[Kept]:
     for folder in root.iterdir() if root.is_dir() else ():
         if folder.suffix == ".lock" or not folder.is_dir():
             continue
-        about = _about(folder) if folder.suffix != ".new" else None
+        unfinished = folder.suffix == _UNFINISHED
+        about = None if unfinished else _about(folder)
         with contextlib.suppress(OSError):
             used = (folder if about is None else folder / "about.json").stat().st_mtime
             size = sum(file.stat().st_blocks * 512 for file in folder.iterdir())
             parts = {name: str(value) for name, value in about["parts"].items()} if about is not None else {}
             whole = about is not None and _as_made(folder, about)
-            found.append(Kept(folder.name, folder, parts, size, used, whole))
+            found.append(Kept(folder.stem, folder, parts, size, used, whole, unfinished))
     return sorted(found, key=lambda each: -each.used)
 
 
@@ -190,7 +199,7 @@ def limit() -> int:
     try:
         return values.size("1M")(given)
     except values.Wrong as wrong:
-        raise HostError(f"VMLAN_TEMPLATES={given}: {wrong}", hint="a size with a unit, such as 4G") from None
+        raise HostError(f"VMLAN_TEMPLATES: {wrong.what}", hint=wrong.hint) from None
 
 
 def keep_within(root: Path, most: int, spare: str = "") -> list[Kept]:
@@ -201,8 +210,8 @@ def keep_within(root: Path, most: int, spare: str = "") -> list[Kept]:
     gone: list[Kept] = []
     left = most
     for each in kept(root):
-        if each.folder.suffix == ".new":
-            if not _is_being_made(each.folder):
+        if each.unfinished:
+            if not is_being_made(each):
                 gone.append(each)
             continue
         left -= each.size
@@ -211,22 +220,50 @@ def keep_within(root: Path, most: int, spare: str = "") -> list[Kept]:
             gone.append(each)
     for each in gone:
         remove(each.folder)
-    for lock in root.glob("*.lock") if root.is_dir() else ():
-        folder = lock.with_suffix("")
-        if not folder.exists() and not _new(folder).exists():
-            lock.unlink(missing_ok=True)
+    _remove_locks(root)
     return gone
 
 
-def _is_being_made(new: Path) -> bool:
+def discard(root: Path, keys: Sequence[str]) -> list[Kept]:
+    """Remove these templates, or what there is of them. Raises `UnknownName`, `Busy`; then nothing was."""
+    there = kept(root)
+    for key in keys:
+        found = [each for each in there if each.key == key]
+        if not found:
+            known = {each.key for each in there}
+            raise UnknownName(
+                f"there is no template {key}", hint=did_you_mean(key, known, "vmlan template ls lists them")
+            )
+        if any(each.unfinished and is_being_made(each) for each in found):
+            raise Busy(f"template {key} is being made just now", hint="try again when that `up` is done")
+    gone = [each for each in there if each.key in keys]
+    for each in gone:
+        remove(each.folder)
+    _remove_locks(root)
+    return gone
+
+
+def is_being_made(unfinished: Kept) -> bool:
+    """Whether somebody is at it, rather than was when he was killed."""
     try:
-        with new.with_suffix(".lock").open() as lock:
+        with unfinished.folder.with_suffix(".lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
         return False
     return False
+
+
+def _remove_locks(root: Path) -> None:
+    """Those of templates that are gone, and which nobody holds."""
+    for path in root.glob("*.lock") if root.is_dir() else ():
+        folder = path.with_suffix("")
+        if folder.exists() or _new(folder).exists():
+            continue
+        with contextlib.suppress(OSError), path.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def differences(root: Path, parts: Mapping[str, str]) -> str:

@@ -6,9 +6,9 @@ the state, is given its own cards and disks, and is told who it is. All that sha
 so that whatever changes makes another one.
 
 Of cards a template has no more than places: as many virtio devices as its machines have cards of that model,
-before any other, which lead nowhere, and which no driver of its guest has touched. By its own command line a
-machine has its own cards there; its guest finds them, with their MACs, when it is told to look. To plug one
-in while it runs takes longer (ACPI, and a look at the whole bus): that is for other cards.
+which lead nowhere, and which no driver of its guest has touched. By its own command line a machine has its
+own cards there; its guest finds them, with their MACs, when it is told to look. To plug one in while it runs
+takes longer (ACPI, and a look at the whole bus): that is for other cards.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import hashlib
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 
 from vmlan.model import BridgeNetwork, Firmware, Lab, Machine
@@ -44,7 +43,10 @@ _FIXED_CARDS = {"ne2k_isa", "usb-net"}
 #: What a card of a template is: QEMU's device of a NIC of model virtio.
 _PLACE = "virtio-net-pci"
 
-_CAPABILITY = "migrate_set_capability x-ignore-shared on"
+_CAPABILITY = f"migrate_set_capability {features.IGNORE_SHARED} on"
+
+#: What it takes of QEMU (`features`).
+_FEATURES = ("device vmgenid", "way to save a machine without its memory")
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | No
         return f"a card of model {', '.join(sorted(cards))} cannot be plugged in"
     if machine.boot:
         return "its boot order is of cards and disks that it does not have yet"
-    if not features.FEATURES["device vmgenid"].has(facts.qemu):
-        return f"QEMU {facts.qemu.full_version} has no device vmgenid"
+    if lacking := [name for name in _FEATURES if not features.FEATURES[name].has(facts.qemu)]:
+        return f"QEMU {facts.qemu.full_version} has no {' and no '.join(lacking)}"
     if any(len(line.encode()) > _LINE for line in cmdline.plugging(hardware(machine, links, facts))):
         return "what its cards or disks are is longer than a line of QEMU's monitor may be"
     return None
@@ -130,7 +132,7 @@ def warm(lab: Lab, machine: Machine, links: tuple[Link, ...], facts: Facts) -> W
     folder = facts.templates / key
     where = facts.layout.machine(machine.name)
     full = hardware(machine, links, facts)
-    there = full.netdevs[: len(_places(links))]
+    there = tuple(netdev for netdev in full.netdevs if netdev.device == _PLACE)
     clone = _bare(machine, there, where, Memory(folder / "memory", written=False), facts)
     # When its guest boots anew, it boots as any other: not as a template.
     argv = cmdline.command(facts.qemu.path, replace(clone, append=full.append, incoming=True))
@@ -186,10 +188,10 @@ def notes(lab: Lab, links: Topology, facts: Facts) -> Iterator[str]:
 
 def _places(links: tuple[Link, ...]) -> tuple[Netdev, ...]:
     """The cards of a template, which lead nowhere: a hub each, which nothing else is on."""
-    first = takewhile(lambda link: features.NIC_DEVICES.get(link.nic.model) == _PLACE, links)
+    count = sum(features.NIC_DEVICES.get(link.nic.model, link.nic.model) == _PLACE for link in links)
     return tuple(
         Netdev(f"hubport,hubid={number}", _PLACE, f"52:54:00:00:00:{number:02x}", number)
-        for number, _ in enumerate(first)
+        for number in range(count)
     )
 
 

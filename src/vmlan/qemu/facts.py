@@ -25,6 +25,7 @@ class QemuFacts:
     machines: tuple[MachineType, ...]  #: by name
     accelerators: frozenset[str]  #: built in, e.g. "tcg", "kvm"; whether KVM runs here is `KvmVerdict`
     netdevs: frozenset[str]  #: the backends that `-netdev` takes, e.g. "user", "tap"
+    migration: frozenset[str]  #: how a machine's state can be saved and loaded, e.g. "x-ignore-shared"
     devices: frozenset[str]  #: every concrete device's QOM name, e.g. "e1000", "virtio-net-pci"
 
 

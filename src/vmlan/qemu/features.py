@@ -17,6 +17,10 @@ from vmlan.spelling import did_you_mean
 NIC_DEVICES = {"virtio": "virtio-net-pci"}
 
 
+#: What QEMU calls that memory which others map too is not saved or loaded with a machine's state.
+IGNORE_SHARED = "x-ignore-shared"
+
+
 @dataclass(frozen=True)
 class Feature:
     """Something of QEMU's that a command line of ours uses."""
@@ -70,6 +74,13 @@ FEATURES: dict[str, Feature] = {
             "6.0",
             "QEMU 5.2 and 7.2, tried: 5.2 has no nvme.bootindex, and its BIOS starts nothing from there",
             "give the disk another bus:, or leave disk out of boot:",
+        ),
+        Feature(
+            "way to save a machine without its memory",
+            lambda facts: IGNORE_SHARED in facts.migration,
+            "4.0",
+            "QEMU, qapi/migration.json: x-ignore-shared, which leaves out memory that is a shared file",
+            "machines boot: vmlan up --cold",
         ),
         Feature(
             "way to save to a file",

@@ -21,7 +21,7 @@ from vmlan.qemu.facts import MachineType, QemuFacts
 __all__ = ["QemuFacts", "probe"]
 
 #: Raised when `QemuFacts` or what is asked changes: an older answer is then no answer.
-_SCHEMA = 3
+_SCHEMA = 4
 
 #: Seconds. QEMU answers within 0.2; a busy machine or a cold disk makes it slower, not a hundredfold.
 TIMEOUT = 15.0
@@ -33,6 +33,7 @@ _QUIET = ("-machine", "none", "-nodefaults", "-no-user-config", "-display", "non
 _QUESTIONS: dict[str, dict[str, Any]] = {
     "target": {"execute": "query-target"},
     "machines": {"execute": "query-machines"},
+    "migration": {"execute": "query-migrate-capabilities"},
     "accelerators": {"execute": "qom-list-types", "arguments": {"implements": "accel", "abstract": False}},
     "devices": {"execute": "qom-list-types", "arguments": {"implements": "device", "abstract": False}},
 }
@@ -102,7 +103,7 @@ def _ask_carefully(binary: Path, timeout: float) -> Mapping[str, Any] | None:
     QEMU 10 and 11 (not 5.2 and 7.2) abort over a module of another build, which is what somebody's own
     build finds in the distribution's folder (util/module.c). Labs run on it: they use none of those.
     """
-    questions = {name: _QUESTIONS[name] for name in ("target", "machines")}
+    questions = {name: _QUESTIONS[name] for name in ("target", "machines", "migration")}
     questions |= {
         name: {"execute": "device-list-properties", "arguments": {"typename": name}} for name in _DEVICES
     }
@@ -178,6 +179,7 @@ def _facts(binary: Path, replies: Mapping[str, Any], netdevs: frozenset[str]) ->
             if name.endswith("-accel")  # the base type "accel" is in the list too
         ),
         netdevs=netdevs,
+        migration=frozenset(str(item["capability"]) for item in replies.get("migration", ())),
         devices=frozenset(_names(replies, "devices")),
     )
 
