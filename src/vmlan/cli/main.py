@@ -22,7 +22,6 @@ VERBS: dict[str, str] = {
     "init": "write a lab.yaml to start from, or list the examples",
     "up": "bring the lab up, and return when every machine is ready",
     "confirm": "keep the change that `up` made to this host's NIC (place: host)",
-    "confirm": "keep what `up` has changed of this host's NIC (place: host)",
     "down": "end the lab; its disks are kept",
     "ls": "the labs on this machine",
     "ps": "this lab's machines, addresses and networks",

@@ -132,7 +132,7 @@ def warm(lab: Lab, machine: Machine, links: tuple[Link, ...], facts: Facts) -> W
     folder = facts.templates / key
     where = facts.layout.machine(machine.name)
     full = hardware(machine, links, facts)
-    there = tuple(netdev for netdev in full.netdevs if netdev.device == _PLACE)
+    there = _in_places(full)
     clone = _bare(machine, there, where, Memory(folder / "memory", written=False), facts)
     # When its guest boots anew, it boots as any other: not as a template.
     argv = cmdline.command(facts.qemu.path, replace(clone, append=full.append, incoming=True))
@@ -168,7 +168,7 @@ def resumed(machine: Machine, links: tuple[Link, ...], facts: Facts) -> tuple[st
     It has the same devices in the same places; what was plugged in is there from the beginning.
     """
     full = hardware(machine, links, facts)
-    there = full.netdevs[: len(_places(links))]
+    there = _in_places(full)
     bare = _bare(machine, there, facts.layout.machine(machine.name), None, facts)
     argv = cmdline.command(facts.qemu.path, replace(bare, append=full.append, incoming=True))
     return (*argv, *cmdline.plugged(full, there))
@@ -193,6 +193,11 @@ def _places(links: tuple[Link, ...]) -> tuple[Netdev, ...]:
         Netdev(f"hubport,hubid={number}", _PLACE, f"52:54:00:00:00:{number:02x}", number)
         for number in range(count)
     )
+
+
+def _in_places(full: Hardware) -> tuple[Netdev, ...]:
+    """The cards that a machine has in its template's places."""
+    return tuple(netdev for netdev in full.netdevs if netdev.device == _PLACE)
 
 
 def _bare(
