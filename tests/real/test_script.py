@@ -107,7 +107,7 @@ def first_process(bench: Bench) -> int:
 @pytest.mark.parametrize("example", ["lan", "crossover", "separate"])
 def test_the_script_makes_the_same_lab(bench: Bench, example: str) -> None:
     bench.example(example)
-    bench.ok("up")
+    bench.ok("up", "--cold")
     taps = {
         argv.partition("ifname=")[2].partition(",")[0]
         for line in programs(bench)

@@ -58,7 +58,7 @@ def test_ctrl_c_undoes_what_was_begun(bench: Bench) -> None:
 
 def test_ctrl_c_while_machines_boot_does_not_wait_for_them(bench: Bench) -> None:
     bench.write(LAB)
-    up = bench.start("up", stderr=subprocess.PIPE)
+    up = bench.start("up", "--cold", stderr=subprocess.PIPE)
     assert up.stderr is not None
     for line in up.stderr:
         if "vm1: boots" in line:
