@@ -1,0 +1,302 @@
+"""Machines that go on from a template: each is one of its own, with its own cards and disks, as one that boots."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.real.conftest import Bench, Done, _bench
+from vmlan.host import templates
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+
+#: The first thing that anybody asks a machine: who it is, and for what nobody else must be given.
+WHO = """
+hostname; cat /etc/machine-id /proc/sys/kernel/random/boot_id /sys/class/net/eth0/address
+head -c 16 /dev/urandom | od -An -tx1; cat /proc/sys/kernel/random/uuid; mktemp -u /tmp/XXXXXXXXXXXX
+ip -4 -o address show dev eth0 | sed 's/.*inet //; s/ .*//'; head -c 16 /dev/random | od -An -tx1
+"""
+
+
+def is_warm(bench: Bench, machine: str) -> bool:
+    """Whether a machine that runs went on from a template."""
+    (line,) = [line for line in bench.processes() if f" -name {machine} " in line]
+    return " -incoming defer " in line
+
+
+def shell(bench: Bench, machine: str, words: str) -> str:
+    return bench.ok("exec", machine, "--", "sh", "-c", words)
+
+
+def names(bench: Bench, machine: str) -> dict[str, str]:
+    """A machine's cards, by the names that they have in it."""
+    said = shell(bench, machine, "cd /sys/class/net; for n in eth*; do echo $n $(cat $n/address); done")
+    return dict(line.split() for line in said.splitlines())
+
+
+def test_no_two_are_the_same(bench: Bench) -> None:
+    bench.write(
+        "networks: {lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true}}\n"
+        f"machines: {{{', '.join(f'vm{n}: {{nics: [lan]}}' for n in range(4))}}}\n"
+    )
+    said: list[list[str]] = []
+    for _ in range(2):
+        bench.ok("up")
+        assert all(is_warm(bench, f"vm{n}") for n in range(4))
+        said += [shell(bench, f"vm{n}", WHO).splitlines() for n in range(4)]
+        bench.ok("down")
+    assert [len(one) for one in said] == [9] * 8
+    host, machine_id, boot_id, mac, urandom, uuid, file, address, random = zip(*said, strict=True)
+    assert list(host) == [f"vm{n}" for n in range(4)] * 2
+    # The same machine has the same card and address at every `up`, and nobody else has.
+    for own in (mac, address):
+        assert own[:4] == own[4:] and len(set(own)) == 4
+    for values in (machine_id, boot_id, urandom, uuid, file, random):
+        assert len(set(values)) == 8, values
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in machine_id)
+
+
+def test_the_time_is_right(bench: Bench) -> None:
+    """A template's clock stands still: make sure that it has, for longer than a busy machine may be late."""
+    bench.write("machines: {vm1: {}}")
+    bench.ok("up")
+    (line,) = [line for line in bench.processes() if " -name vm1 " in line]
+    (memory,) = re.findall(r"mem-path=([^ ,]+)", line)
+    time.sleep(max(0.0, Path(memory).stat().st_mtime + 40 - time.time()))
+    bench.ok("down")
+    bench.ok("up")
+    bench.ok(
+        "exec", "vm1", "--", "sh", "-c", "until [ $(date +%s) -gt 1700000000 ]; do sleep 1; done; sleep 1"
+    )
+    before = int(time.time())
+    said = int(bench.ok("exec", "vm1", "--", "date", "+%s"))
+    assert before - 10 <= said <= time.time() + 10
+
+
+CARDS = """
+host: {uplink: simulated}
+networks:
+  lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true}
+  both: {kind: bridge, host: 10.3.0.1/24, host6: "fd00:3::1/64", dhcp: true}
+  wire: {kind: tap, host: 10.1.1.1/24, host6: "fd00:1::1/64"}
+  out: {kind: bridge, uplink: true}
+  nat: {kind: user}
+  old: {kind: hub}
+  p2p: {kind: socket}
+  off: {kind: none}
+machines:
+  bare: {}
+  several: {nics: [lan, both, lan]}
+  mixed: {nics: [lan, {network: lan, model: e1000}, lan]}
+  dual: {nics: [{network: wire, address: 10.1.1.2/24, gateway: 10.1.1.1, address6: "fd00:1::2/64"}]}
+  fixed: {nics: [{network: lan, address: 10.2.0.77/24, gateway: 10.2.0.1}]}
+  station: {nics: [out]}
+  natted: {nics: [nat]}
+  hubbed: {nics: [old]}
+  left: {nics: [{network: p2p, address: 10.9.0.1/24}]}
+  right: {nics: [{network: p2p, address: 10.9.0.2/24}, off]}
+"""
+
+MACHINES = tuple(re.findall(r"^  (\w+): \{(?:nics|\})", CARDS, re.MULTILINE))
+
+
+@dataclass
+class Cards:
+    """A lab with every kind of card, gone on from templates; and what `up` said."""
+
+    bench: Bench
+    up: Done
+
+    def addresses(self, machine: str) -> list[str]:
+        rows = self.bench.vmlan("ps", "--json").json["machines"]
+        (row,) = [row for row in rows if row["name"] == machine]
+        return [nic["mac"] for nic in row["nics"]]
+
+
+@pytest.fixture(scope="module")
+def cards() -> Iterator[Cards]:
+    for bench in _bench():
+        bench.write(CARDS)
+        done = bench.vmlan("up", "--json")
+        assert done.code == 0, done.err
+        yield Cards(bench, done)
+
+
+def test_all_go_on_from_templates(cards: Cards) -> None:
+    assert set(MACHINES) == set(cards.up.json["started"]) and len(MACHINES) == 10
+    assert [name for name in MACHINES if not is_warm(cards.bench, name)] == []
+    given = {name: one["addresses"] for name, one in cards.up.json["machines"].items()}
+    assert given["bare"] == []
+    assert [each.partition("/")[0] for each in given["fixed"]] == ["10.2.0.77"]
+    assert {"10.1.1.2", "fd00:1::2"} <= {each.partition("/")[0] for each in given["dual"]}
+    assert given["natted"][0].startswith("10.0.2.") and given["hubbed"][0].startswith("10.0.2.")
+    assert any(each.startswith("198.51.100.") for each in given["station"]), "leased by the outside"
+    assert sum(each.startswith("10.2.0.") for each in given["several"]) == 2
+    assert any(each.startswith("fd00:3:") for each in given["several"])
+
+
+@pytest.mark.parametrize(
+    ("machine", "target"),
+    [
+        ("several", "10.2.0.1"),
+        ("several", "10.3.0.1"),
+        ("mixed", "10.2.0.1"),
+        ("fixed", "10.2.0.1"),
+        ("dual", "10.1.1.1"),
+        ("dual", "fd00:1::1"),
+        ("station", "203.0.113.68"),
+        ("natted", "10.0.2.2"),
+        ("hubbed", "10.0.2.2"),
+        ("left", "10.9.0.2"),
+    ],
+)
+def test_its_cards_lead_where_they_should(cards: Cards, machine: str, target: str) -> None:
+    assert " 0% packet loss" in cards.bench.ok("exec", machine, "--", "ping", "-c", "2", target)
+
+
+def test_every_address_that_up_told_answers_the_host_side(cards: Cards) -> None:
+    for name in ("several", "mixed", "fixed", "dual"):
+        for each in cards.up.json["machines"][name]["addresses"]:
+            if not each.startswith("fe80"):
+                cards.bench.ok("host", "--", "ping", "-c", "1", "-W", "5", each.partition("/")[0])
+    assert "10.2.0." in shell(cards.bench, "several", "cat /etc/resolv.conf; nslookup mixed")
+
+
+def test_names_of_cards_are_those_of_a_machine_that_boots(cards: Cards) -> None:
+    """Drivers are loaded in one order in both: those of e1000 before virtio's, and each in the file's order."""
+    warm = {name: names(cards.bench, name) for name in ("several", "mixed")}
+    macs = {name: cards.addresses(name) for name in warm}
+    assert list(warm["several"].values()) == macs["several"]
+    assert warm["mixed"] == {f"eth{n}": macs["mixed"][index] for n, index in enumerate((1, 0, 2))}
+    for bench in _bench():
+        bench.write(CARDS)
+        bench.ok("up", "--cold", "mixed")
+        assert not is_warm(bench, "mixed")
+        # Its lab is in another folder, with other MACs; their order is what counts.
+        booted, file = names(bench, "mixed"), Cards(bench, cards.up).addresses("mixed")
+        assert booted == {f"eth{n}": file[index] for n, index in enumerate((1, 0, 2))}
+
+
+def test_a_lease_is_taken_later_and_no_address_ever_goes(cards: Cards) -> None:
+    """And from then on what is plugged in is seen."""
+    bench = cards.bench
+    machines = ("several", "mixed", "fixed", "natted", "station")
+    for name in machines:
+        watch = "/lib/vmlan/ip monitor address >/run/watched 2>&1 &"
+        shell(bench, name, f"setsid sh -c '{watch}' </dev/null >/dev/null 2>&1")
+    before = {name: shell(bench, name, "ip -o -4 address; ip -4 route") for name in machines}
+    ping = bench.start("host", "--", "ping", "-q", "-i", "0.2", "-c", "600", "10.2.0.11", stdout=-1)
+    asked = "for n in eth0 eth2; do grep -q 'lease of' /run/nic/$n/log || exit 1; done"
+    deadline = time.monotonic() + 200
+    while bench.vmlan("exec", "several", "--", "sh", "-c", asked).code != 0:
+        assert time.monotonic() < deadline, shell(bench, "several", "ps; ls -R /run/nic; cat /run/nic/*/log")
+        time.sleep(1)
+    said, _ = ping.communicate(timeout=200)
+    assert " 0% packet loss" in said, said
+    leases = "\n".join(path.read_text() for path in bench.runtime.rglob("*lease*") if path.is_file())
+    assert "10.2.0.11" in leases and "10.2.0.12" in leases
+    for name in machines:
+        assert shell(bench, name, "ip -o -4 address; ip -4 route") == before[name]
+        assert "Deleted" not in shell(bench, name, "cat /run/watched")
+    assert "nameserver 10.2.0.1" in shell(bench, "several", "cat /etc/resolv.conf")
+
+    deadline = time.monotonic() + 100
+    while bench.vmlan("exec", "bare", "--", "pidof", "uevent").code != 0:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    monitor = next(bench.runtime.rglob("vm-bare/qmp"))
+    from vmlan.qemu.monitor import Monitor
+
+    with Monitor(monitor, 30) as session:
+        session.do(
+            [
+                "netdev_add user,id=later",
+                "device_add virtio-net-pci,id=late,netdev=later,mac=52:54:00:aa:bb:cc",
+            ]
+        )
+    deadline = time.monotonic() + 60
+    while "inet 10.0.2." not in shell(bench, "bare", "ip address"):
+        assert time.monotonic() < deadline, shell(bench, "bare", "ip address; dmesg | tail")
+        time.sleep(0.5)
+
+
+DISKS = """
+machines:
+  plain: {image: tiny, disks: [{size: 64M}, {size: 32M}]}
+  scsi: {image: tiny, disks: [{size: 64M, bus: scsi}, {size: 32M, bus: virtio}, {size: 16M, bus: scsi}]}
+  ide: {image: tiny, disks: [{size: 64M, bus: ide}]}
+"""
+
+
+def test_disks_that_are_plugged_in_are_there_and_kept(bench: Bench) -> None:
+    bench.write(DISKS)
+    done = bench.vmlan("up", "-v")
+    assert done.code == 0 and "ide: no template: disks on bus ide cannot be plugged in" in done.err
+    assert {name: is_warm(bench, name) for name in ("plain", "scsi", "ide")} == {
+        "plain": True,
+        "scsi": True,
+        "ide": False,
+    }
+    sizes = "cd /sys/block; for d in vd* sd*; do [ ! -e $d ] || echo $d $(($(cat $d/size) / 2048)); done"
+    assert shell(bench, "plain", sizes).split() == ["vda", "64", "vdb", "32"]
+    assert shell(bench, "scsi", sizes).split() == ["vda", "32", "sda", "64", "sdb", "16"]
+    for machine, disk in (("plain", "vdb"), ("scsi", "sdb"), ("ide", "sda")):
+        shell(bench, machine, f"echo {machine} kept >/dev/{disk}; sync")
+    bench.ok("down")
+    bench.ok("up")
+    for machine, disk in (("plain", "vdb"), ("scsi", "sdb"), ("ide", "sda")):
+        assert shell(bench, machine, f"head -n 1 /dev/{disk}") == f"{machine} kept\n"
+    assert "shuts down" in bench.vmlan("down").err
+
+
+BOOTING = """
+machines:
+  q35: {machine: q35}
+  own: {qemu-args: [-device, usb-ehci]}
+  uefi: {image: tiny, firmware: uefi}
+  isa: {nics: [{network: off, model: ne2k_isa}]}
+networks: {off: {kind: none}}
+"""
+
+
+def test_who_cannot_go_on_from_one_boots_and_why_is_told(bench: Bench) -> None:
+    bench.write(BOOTING)
+    said = bench.vmlan("explain")
+    for name in ("q35", "own", "uefi", "isa"):
+        assert f"{name}: no template: " in said.out + said.err
+    done = bench.vmlan("up", "-v", "q35", "own")
+    assert done.code == 0 and "own: no template: nobody knows what its qemu-args change" in done.err
+    assert not is_warm(bench, "q35") and not is_warm(bench, "own")
+
+
+def test_cold_boots_and_what_runs_is_left_alone(bench: Bench) -> None:
+    bench.write("machines: {vm1: {}, vm2: {}}")
+    bench.ok("up", "--cold", "vm1")
+    assert not is_warm(bench, "vm1")
+    assert list(bench.runtime.rglob("template-*")) == []
+    bench.ok("up")
+    assert not is_warm(bench, "vm1") and is_warm(bench, "vm2")
+    before = bench.processes()
+    ids = [shell(bench, name, "cat /etc/machine-id") for name in ("vm1", "vm2")]
+    for words in (["up"], ["up", "--cold"], ["up", "-v"]):
+        assert "is up already" in bench.ok(*words)
+    assert set(before) == set(bench.processes())
+    assert [shell(bench, name, "cat /etc/machine-id") for name in ("vm1", "vm2")] == ids
+
+
+def test_what_was_used_last_is_known(bench: Bench) -> None:
+    bench.write("machines: {vm1: {memory: 192M}}")
+    bench.ok("up")
+    first = json.loads(bench.ok("template", "ls", "--json"))["templates"][0]
+    assert first["memory"] == "192M" and first["state"] == "whole"
+    assert templates.is_whole(Path(first["folder"]))
+    bench.ok("template", "rm", first["key"])
+    # A machine that went on from it goes on.
+    assert bench.ok("exec", "vm1", "--", "hostname") == "vm1\n"
+    assert first["key"] not in bench.ok("template", "ls")
