@@ -148,6 +148,10 @@ class Play:
     def explained(self) -> list[str]:
         """The paragraphs that `vmlan explain` prints, each command on one line, however long."""
         said = self.bench.ok("explain").replace("\\\n    ", "")
+        # What is plugged into a machine that goes on from its template are the same options, in its monitor.
+        said = re.sub(
+            r'\n\{"execute": "human-monitor-command", .*: "(netdev|device)_add (.*)"\}\}', r" -\1 \2", said
+        )
         return said.split("\n\n")
 
     def side(self, link: str) -> tuple[str, ...]:

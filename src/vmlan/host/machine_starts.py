@@ -23,7 +23,7 @@ from vmlan.host import starts, templates
 from vmlan.plan import tiny_cmdline
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import Saved, Start, Warm
-from vmlan.qemu.monitor import Monitor
+from vmlan.qemu.monitor import Monitor, Refused
 
 #: How long QEMU may take for an answer, and for loading the state of a template's devices (seconds).
 _ANSWER_TIMEOUT = 30.0
@@ -49,6 +49,10 @@ class Started:
 
 class _Unusable(Exception):
     """A machine could not go on from its template."""
+
+
+class _NotPlugged(_Unusable):
+    """It could not be given a card or disk of its own: no other machine need fare so."""
 
 
 def at_once() -> int:
@@ -119,6 +123,9 @@ class _Starts:
             return
         try:
             self._known[step.machine or step.name] = _go_on(self._layout, step, step.warm)
+        except _NotPlugged as error:  # what is wrong with it is told where it cannot boot either
+            self._notes.append(f"{step.machine} boots, since it could not go on from its template: {error}")
+            starts.start(self._layout, step)
         except _Unusable as error:
             if step.warm.template not in self._useless:
                 self._useless.add(step.warm.template)
@@ -140,12 +147,13 @@ def _go_on(layout: Layout, step: Start, warm: Warm) -> frozenset[str]:
             with Monitor(qmp, _ANSWER_TIMEOUT) as monitor:
                 monitor.do(warm.load)
                 monitor.migrated(_ANSWER_TIMEOUT)
-                monitor.do(warm.plug)
+                _plug(monitor, warm)
             return _tell(warm)
+        except _NotPlugged:
+            _end(program, step)
+            raise
         except (VmlanError, OSError) as error:
-            program.end(signal.SIGKILL)
-            with contextlib.suppress(OSError):
-                step.ready.unlink(missing_ok=True)
+            _end(program, step)
             raise _Unusable(error) from None
 
 
@@ -166,6 +174,21 @@ def _load(layout: Layout, step: Start, saved: Saved) -> None:
                 f"machine {step.machine}: QEMU does not take its saved state: {error}"
                 + "".join(f"\n    {line}" for line in words.splitlines()[-5:])
             ) from None
+
+
+def _plug(monitor: Monitor, warm: Warm) -> None:
+    try:
+        monitor.do(warm.plug)
+    except Refused as error:
+        raise _NotPlugged(error) from None
+
+
+def _end(program: starts.Program, step: Start) -> None:
+    """End a machine that is to boot instead."""
+    program.end(signal.SIGKILL)
+    if step.ready is not None:
+        with contextlib.suppress(OSError):
+            step.ready.unlink(missing_ok=True)
 
 
 def _tell(warm: Warm) -> frozenset[str]:

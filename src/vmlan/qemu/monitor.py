@@ -62,7 +62,10 @@ class Monitor:
         return str(self.call("human-monitor-command", **{"command-line": line}))
 
     def do(self, lines: Iterable[str]) -> None:
-        """Lines of that monitor that say nothing when all is well; `drive_add` says so."""
+        """Lines of that monitor that say nothing when all is well, or OK.
+
+        (QEMU, block/monitor/block-hmp-cmds.c: hmp_drive_add().)
+        """
         for line in lines:
             if (words := self.say(line).strip()) not in {"", "OK"}:
                 raise Refused(f"QEMU refuses {line.partition(' ')[0]}: {words}")

@@ -1,0 +1,229 @@
+"""Which machines go on from a template, and from which: what shapes a machine is in its key, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests import labs
+from vmlan.plan import templates, topology
+from vmlan.plan.build import plan
+from vmlan.plan.facts import Facts
+from vmlan.plan.steps import MakeFolder, MakeTemplate, Plan, Start
+from vmlan.qemu.facts import KvmVerdict
+
+ROOT = Path("/cache/templates")
+NETWORKS = (
+    "networks: {lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true}, off: {kind: none}, nat: {kind: user}}\n"
+)
+
+
+def host(**changes: object) -> Facts:
+    kernel, initrd = Path("/cache/tiny/vmlinux"), Path("/cache/tiny/initrd")
+    files = {labs.QEMU.path: "qemu, 1", kernel: "vmlinux, 1", initrd: "initrd, 1"}
+    return labs.facts(**{"templates": ROOT, "files": files, **changes})
+
+
+def planned(machines: str, facts: Facts | None = None) -> Plan:
+    return plan(labs.lab(f"{NETWORKS}machines: {machines}"), facts or host())
+
+
+def key(machine: str, facts: Facts | None = None) -> str:
+    """The key of the template of a lab's one machine."""
+    (step,) = made(planned(f"{{vm1: {machine}}}", facts))
+    return step.key
+
+
+def made(found: Plan) -> list[MakeTemplate]:
+    return [step for step in found.steps if isinstance(step, MakeTemplate)]
+
+
+def starts(found: Plan) -> Iterator[Start]:
+    return (step for step in found.steps if isinstance(step, Start) and step.machine is not None)
+
+
+def other(path: str) -> Facts:
+    """A host where somebody has written to that file."""
+    facts = host()
+    return replace(facts, files={**facts.files, Path(path): "another, 2"})
+
+
+PLAIN = key("{}")
+
+
+@pytest.mark.parametrize(
+    ("machine", "facts"),
+    [
+        ("{memory: 128M}", host()),
+        ("{cpus: 2}", host()),
+        ("{cpu: qemu64}", host()),
+        ("{append: quiet}", host()),
+        ("{machine: pc-i440fx-7.2}", host()),
+        ("{nics: [lan]}", host()),
+        ("{nics: [lan, off]}", host()),
+        ("{}", host(qemu=replace(labs.QEMU, full_version="7.2.23"))),
+        ("{}", host(kvm=KvmVerdict(True, "it runs"), processor="one")),
+        ("{}", other("/usr/bin/qemu-system-x86_64")),
+        ("{}", other("/cache/tiny/vmlinux")),
+        ("{}", other("/cache/tiny/initrd")),
+    ],
+    ids=range(12),
+)
+def test_what_shapes_a_machine_makes_another_template(machine: str, facts: Facts) -> None:
+    assert key(machine, facts) != PLAIN
+
+
+def test_the_number_of_virtio_cards_counts_wherever_they_are() -> None:
+    keys = [key(f"{{nics: [{nics}]}}") for nics in ("", "lan", "lan, lan", "lan, lan, lan")]
+    assert len(set(keys)) == 4
+    e1000 = "{network: lan, model: e1000}"
+    assert key(f"{{nics: [{e1000}]}}") == keys[0]
+    assert key(f"{{nics: [{e1000}, lan]}}") == key(f"{{nics: [lan, {e1000}]}}") == keys[1]
+    assert key(f"{{nics: [lan, {e1000}, off]}}") == keys[2]
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        "{nics: [nat]}",
+        "{nics: [off]}",
+        "{nics: [{network: lan, mac: 52:54:00:12:34:56, address: 10.2.0.9/24, gateway: 10.2.0.1}]}",
+        "{image: tiny, nics: [lan], disks: [{size: 1G}, {size: 1G, bus: scsi}]}",
+    ],
+)
+def test_what_is_a_machines_own_does_not(machine: str) -> None:
+    assert key(machine) == key("{nics: [lan]}")
+
+
+def test_the_host_processor_counts_with_kvm_alone() -> None:
+    kvm = KvmVerdict(True, "it runs")
+    assert key("{}", host(kvm=kvm, processor="a")) != key("{}", host(kvm=kvm, processor="b"))
+    assert key("{}", host(processor="a")) == key("{}", host(processor="b"))
+
+
+def test_a_key_says_all_that_it_is_made_of() -> None:
+    (one,) = made(planned("{vm1: {memory: 128M, nics: [lan]}}"))
+    parts = dict(one.parts)
+    assert parts["memory"] == "128M" and parts["virtio cards"] == "1"
+    # Where it is kept, and whose it is, are no part of it.
+    assert not any(str(ROOT) in value or "vm1" in value for value in parts.values())
+
+
+def test_machines_of_a_kind_share_one_and_each_kind_has_its_own() -> None:
+    found = planned("{a: {nics: [lan]}, b: {nics: [lan]}, c: {}}")
+    first, second = made(found)
+    assert {first.machines, second.machines} == {("a", "b"), ("c",)}
+    a, b, c = starts(found)
+    assert a.warm is not None and b.warm is not None and c.warm is not None
+    assert a.warm.template == b.warm.template == first.key != c.warm.template
+    assert a.warm.folder == ROOT / first.key
+    assert a.warm.words != b.warm.words
+    order = [step.id for step in found.steps]
+    assert order.index(first.id) < order.index(a.id)
+
+
+def test_a_machine_maps_the_memory_that_the_template_wrote_and_writes_none_of_it() -> None:
+    found = planned("{vm1: {nics: [lan]}}")
+    (one,), (start,) = made(found), starts(found)
+    assert start.warm is not None
+    making, going = " ".join(one.command.argv), " ".join(start.warm.command.argv)
+    assert f"share=on,mem-path={ROOT}/{one.key}.new/memory" in making
+    assert f"share=off,mem-path={ROOT}/{one.key}/memory" in going
+    assert "-incoming defer" in going and "-incoming" not in making + " ".join(start.command.argv)
+    assert "52:54:00:00:00:00" in making and "52:54:00:00:00:00" not in going
+
+
+def test_other_cards_and_disks_are_plugged_in_and_those_in_places_are_not() -> None:
+    found = planned(
+        "{vm1: {image: tiny, disks: [{size: 1G}], nics: [lan, {network: nat, model: e1000}, off]}}"
+    )
+    (start,) = starts(found)
+    assert start.warm is not None
+    plugged = [line.split(",")[0] for line in start.warm.plug]
+    assert plugged == [
+        "drive_add 0 if=none",
+        "device_add virtio-blk-pci",
+        "netdev_add user",
+        "device_add e1000",
+        "cont",
+    ]
+    assert [word.split(",")[1] for word in start.warm.command.argv if word.startswith("virtio-net-pci")] == [
+        "id=nic0",
+        "id=nic2",
+    ]
+    assert "vmlan.cards=3" in start.warm.words
+
+
+def test_a_guest_is_told_what_it_will_be_leased_and_nothing_that_it_will_not() -> None:
+    found = planned("{vm1: {nics: [lan, {network: lan, address: 10.2.0.9/24}, nat]}}")
+    (start,) = starts(found)
+    assert start.warm is not None
+    words = start.warm.words.split()
+    (lease,) = [word for word in words if word.startswith("vmlan.lease=")]
+    assert lease.endswith(",10.2.0.11/24,10.2.0.1,here.internal")
+    (fixed,) = [word for word in words if word.startswith("vmlan.nic=")]
+    assert fixed.endswith(",10.2.0.9/24")
+    assert words[0] == "vmlan.hostname=vm1"
+
+
+WHY = [
+    ("{image: debian.qcow2}", "only the guest tiny"),
+    ("{kernel: live.iso}", "only the guest tiny"),
+    ("{qemu-args: [-s]}", "qemu-args"),
+    ("{image: debian.qcow2, firmware: uefi}", "only the guest tiny"),
+    ("{machine: q35}", "takes no cards"),
+    ("{image: tiny, cdrom: live.iso}", "media"),
+    ("{image: tiny, floppy: boot.img}", "media"),
+    ("{image: tiny, usb: [stick.img]}", "media"),
+    ("{image: tiny, disks: [{size: 1G, bus: ide}, {size: 1G, bus: nvme}]}", "disks on bus ide, nvme"),
+    ("{image: tiny, disks: [{size: 1G, bus: sata}]}", "disks on bus sata"),
+    ("{nics: [{network: off, model: ne2k_isa}]}", "a card of model ne2k_isa"),
+    ("{nics: [{network: off, model: usb-net}]}", "a card of model usb-net"),
+    ("{nics: [off], boot: [network]}", "boot order"),
+    (f"{{image: tiny, disks: ['{'long-' * 250}.img']}}", "longer than a line"),
+]
+
+
+@pytest.mark.parametrize(("machine", "reason"), WHY)
+def test_who_boots_and_why(machine: str, reason: str) -> None:
+    facts = host()
+    path = Path(f"/labs/here/{'long-' * 250}.img")
+    image = replace(next(iter(facts.images.values())), path=path, format="raw")
+    found = planned(f"{{vm1: {machine}, vm2: {{}}}}", replace(facts, images={**facts.images, path: image}))
+    (note,) = [detail for detail in found.details if "no template" in detail]
+    assert note.startswith("vm1: ") and reason in note
+    first, second = starts(found)
+    assert first.warm is None and second.warm is not None
+    assert [one.machines for one in made(found)] == [("vm2",)]
+
+
+@pytest.mark.parametrize(
+    ("qemu", "what"),
+    [
+        (replace(labs.QEMU, migration=frozenset()), "way to save a machine without its memory"),
+        (replace(labs.QEMU, devices=labs.QEMU.devices - {"vmgenid"}), "device vmgenid"),
+    ],
+)
+def test_a_qemu_that_cannot_do_it(qemu: labs.QemuFacts, what: str) -> None:
+    lab = labs.lab("machines: {vm1: {}}")
+    (machine,) = lab.machines
+    reason = templates.why_not(machine, topology.survey(lab).of("vm1"), host(qemu=qemu))
+    assert reason == f"QEMU 7.2.22 has no {what}"
+
+
+def test_without_templates_nobody_goes_on_and_nothing_is_said() -> None:
+    found = planned("{vm1: {machine: q35}, vm2: {}}", labs.facts())
+    assert made(found) == [] and found.details == ()
+    assert all(start.warm is None for start in starts(found))
+    assert not any(isinstance(step, MakeFolder) and "template" in step.id for step in found.steps)
+
+
+@pytest.mark.parametrize(("version", "way"), [((8, 1, 9), "exec:cat"), ((8, 2, 0), "file:")])
+def test_a_state_is_in_a_file_however_qemu_gets_there(version: tuple[int, int, int], way: str) -> None:
+    found = planned("{vm1: {}}", host(qemu=replace(labs.QEMU, version=version)))
+    (one,), (start,) = made(found), starts(found)
+    assert start.warm is not None
+    assert way in one.save[-1] and way in start.warm.load[-1]
