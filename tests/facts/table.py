@@ -135,7 +135,7 @@ FACTS = (
     Fact(
         "F19", "with an e1000, the guest's DHCP requests are on the tap at once", "taps",
         ("nics: [{network: ask, model: e1000}]",),
-        (r"-name asker .*-netdev tap,id=net0,ifname=ask,script=no,downscript=no -device e1000,",),
+        (r"-name asker ", r"-netdev tap,id=net0,ifname=ask,script=no,downscript=no -device e1000,"),
         taps.f19,
     ),
     Fact(
