@@ -1,0 +1,210 @@
+"""Starting machines together: how many at a time, what a failure of one does, and going on from a template.
+
+A real keeper, as an ordinary process, starts scripts that stand for QEMU.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.templates import made
+from vmlan.errors import CommandFailed
+from vmlan.host import keeper, machine_starts
+from vmlan.host.identity import make_pipes
+from vmlan.host.keeper_client import KeeperClient
+from vmlan.plan.layout import Layout
+from vmlan.plan.steps import Command, Space, Start, Warm
+
+#: What answers as QEMU does: to its greeting's query, and to monitor lines, of which one may be refused.
+QEMU = """
+import json, os, socket, sys, threading
+path, refuses, migrates, says = sys.argv[1:5]
+server = socket.socket(socket.AF_UNIX); server.bind(path); server.listen()
+open(path + ".started", "w").close()
+def guest():
+    if os.path.exists(path + ".id.in"):
+        inp, out = os.open(path + ".id.in", os.O_RDWR), os.open(path + ".id.out", os.O_RDWR)
+        heard = os.read(inp, 4096)
+        open(path + ".heard", "ab").write(heard)
+        os.write(out, says.encode() + b"\\n")
+threading.Thread(target=guest, daemon=True).start()
+def session(peer):
+    peer.sendall(b'{"QMP": {}}\\n')
+    decode, text = json.JSONDecoder(), ""
+    while more := peer.recv(4096).decode():
+        text += more
+        while text.strip():
+            text = text.strip()
+            try: one, end = decode.raw_decode(text)
+            except ValueError: break
+            text, answer = text[end:], {}
+            line = one.get("arguments", {}).get("command-line", "")
+            if one["execute"] == "human-monitor-command":
+                answer = "no such luck" if refuses and line.startswith(refuses) else ""
+            if one["execute"] == "query-migrate": answer = {"status": migrates}
+            reply = {"return": answer, **({"id": one["id"]} if "id" in one else {})}
+            peer.sendall(json.dumps(reply).encode() + b"\\n")
+while True: threading.Thread(target=session, args=(server.accept()[0],), daemon=True).start()
+"""
+
+
+@pytest.fixture
+def layout() -> Iterator[Layout]:
+    with tempfile.TemporaryDirectory(prefix="vm-") as name:
+        layout = Layout(Path(name) / "run", Path(name) / "state")
+        layout.run.mkdir()
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", keeper.__file__, str(layout.keeper)], stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None and process.stdout.read(6) == b"ready\n"
+        yield layout
+        with KeeperClient(layout.keeper) as client:
+            for program in client.processes():
+                client.signal(program, 9)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def command(path: Path, refuses: str = "", migrates: str = "completed", says: str = "known") -> Command:
+    argv = (sys.executable, "-I", "-S", "-c", QEMU, str(path), refuses, migrates, says)
+    return Command(argv, space=Space.LAB)
+
+
+def cold(layout: Layout, name: str, **changes: str) -> Start:
+    socket = layout.run / f"{name}.qmp"
+    log = layout.run / f"{name}.log"
+    return Start(f"machine {name}", name, f"vm-{name}", command(socket, **changes), log, socket, name)
+
+
+def warm(layout: Layout, name: str, folder: Path, **changes: str) -> Start:
+    """A machine that has a template; booting it is another program, which says so."""
+    start = cold(layout, name)
+    assert start.ready is not None
+    make_pipes(layout.run, (f"{start.ready.name}.id.in", f"{start.ready.name}.id.out"))
+    way = Warm(
+        template=folder.name,
+        folder=folder,
+        command=command(start.ready, **changes),
+        load=("migrate_incoming x",),
+        plug=("device_add x", "cont"),
+        identity=Path(f"{start.ready}.id"),
+        words=f"vmlan.hostname={name}",
+    )
+    booted = Command(("sh", "-c", f'touch {start.ready}.booted; exec "$@"', "sh", *start.command.argv))
+    return Start(
+        start.id,
+        start.reason,
+        start.name,
+        Command(booted.argv, space=Space.LAB),
+        start.log,
+        start.ready,
+        name,
+        warm=way,
+    )
+
+
+def booted(layout: Layout) -> set[str]:
+    return {path.name.partition(".")[0] for path in layout.run.glob("*.booted")}
+
+
+def running(layout: Layout) -> set[str]:
+    with KeeperClient(layout.keeper) as client:
+        return {name for name, kept in client.processes().items() if kept.exit is None}
+
+
+def test_each_goes_on_and_says_who_it_is_and_no_two_are_told_the_same(layout: Layout, tmp_path: Path) -> None:
+    folder = made(tmp_path, "key")
+    says = "known 52:54:00:00:00:01 52:54:00:00:00:02"
+    found = machine_starts.start_all(layout, [warm(layout, name, folder, says=says) for name in "abc"])
+    assert found.notes == () and booted(layout) == set()
+    assert found.known == {name: {"52:54:00:00:00:01", "52:54:00:00:00:02"} for name in "abc"}
+    told = [
+        dict(word.split("=") for word in (layout.run / f"{n}.qmp.heard").read_text().split()) for n in "abc"
+    ]
+    assert [each["vmlan.hostname"] for each in told] == list("abc")
+    assert len({each["vmlan.seed"] for each in told}) == 3
+    assert all(abs(int(each["vmlan.time"]) - time.time()) < 60 for each in told)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"migrates": "failed"}, {"refuses": "migrate_incoming"}, {"says": "what?"}],
+    ids=["state", "command", "guest"],
+)
+def test_a_template_that_does_not_work_is_removed_and_told_once(
+    changes: dict[str, str], layout: Layout, tmp_path: Path
+) -> None:
+    folder = made(tmp_path, "key")
+    found = machine_starts.start_all(layout, [warm(layout, name, folder, **changes) for name in "abc"])
+    assert len(found.notes) == 1 and "template key did not work, and is removed" in found.notes[0]
+    assert not folder.exists() and booted(layout) == set("abc") and found.known == {}
+    assert running(layout) == {"vm-a", "vm-b", "vm-c"}
+
+
+def test_a_disk_that_cannot_be_plugged_in_is_no_fault_of_the_template(layout: Layout, tmp_path: Path) -> None:
+    folder = made(tmp_path, "key")
+    steps = [warm(layout, "a", folder, refuses="device_add"), warm(layout, "b", folder)]
+    found = machine_starts.start_all(layout, steps)
+    (note,) = found.notes
+    assert "a boots" in note and "no such luck" in note
+    assert folder.exists() and booted(layout) == {"a"} and set(found.known) == {"b"}
+
+
+def test_useless_templates_are_not_tried(layout: Layout, tmp_path: Path) -> None:
+    folder = made(tmp_path, "key")
+    found = machine_starts.start_all(layout, [warm(layout, "a", folder)], frozenset({"key"}))
+    assert found.notes == () and booted(layout) == {"a"} and folder.exists()
+
+
+def test_the_first_error_is_raised_when_no_machine_is_being_started_any_more(layout: Layout) -> None:
+    bad = cold(layout, "bad")
+    dead = Command(("sh", "-c", "echo no such luck >&2; exit 1"), space=Space.LAB)
+    steps = [Start(bad.id, "bad", bad.name, dead, bad.log, bad.ready, "bad")]
+    steps += [cold(layout, f"m{n}") for n in range(3 * machine_starts.at_once())]
+    with pytest.raises(CommandFailed, match="no such luck"):
+        machine_starts.start_all(layout, steps)
+    # Those that have begun are complete, so that they can be undone; the last were never begun.
+    begun = running(layout)
+    assert begun == {f"vm-{path.name.partition('.')[0]}" for path in layout.run.glob("*.started")}
+    assert f"vm-m{3 * machine_starts.at_once() - 1}" not in begun
+
+
+def test_so_many_boot_at_a_time_and_no_more(layout: Layout) -> None:
+    """One that boots has its turn until its agent answers, which is never here, or until it has ended."""
+    bound, count = machine_starts.at_once(), machine_starts.at_once() + 2
+    steps = []
+    for n in range(count):
+        one = cold(layout, f"m{n}")
+        agent = layout.run / f"m{n}.agent"
+        for end in ("in", "out"):
+            os.mkfifo(f"{agent}.{end}")
+        # QEMU has both pipes open; its guest does not speak.
+        hold = f'exec 8<>{agent}.in 9<>{agent}.out; exec "$@"'
+        argv = ("sh", "-c", hold, "sh", *one.command.argv)
+        held = Command(argv, space=Space.LAB)
+        steps.append(Start(one.id, one.reason, one.name, held, one.log, one.ready, one.machine, boots=agent))
+
+    thread = threading.Thread(target=machine_starts.start_all, args=(layout, steps), daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while len(running(layout)) < bound:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(1.0)  # for one more to start, if it would
+    assert running(layout) == {f"vm-m{n}" for n in range(bound)}
+    with KeeperClient(layout.keeper) as client:
+        for name in ("vm-m0", "vm-m1"):
+            client.signal(name, 9)
+    thread.join(60)
+    assert not thread.is_alive()
+    assert {f"vm-m{count - 2}", f"vm-m{count - 1}"} <= running(layout)
