@@ -9,7 +9,7 @@ from vmlan.host.doctor_data import NEEDED, OPTIONAL, SETTINGS, TRIALS
 from vmlan.host.run import PACKAGES, Result
 from vmlan.qemu.facts import KvmVerdict, QemuFacts
 
-QEMU = QemuFacts(Path("/q"), (7, 2, 0), "7.2.0", (), frozenset(), frozenset(), frozenset())
+QEMU = QemuFacts(Path("/q"), (7, 2, 0), "7.2.0", (), frozenset(), frozenset(), frozenset(), frozenset())
 WORKS = KvmVerdict(True, "KVM runs guests here")
 
 

@@ -181,6 +181,7 @@ WHY = [
     ("{image: tiny, disks: [{size: 1G, bus: ide}, {size: 1G, bus: nvme}]}", "disks on bus ide, nvme"),
     ("{image: tiny, disks: [{size: 1G, bus: sata}]}", "disks on bus sata"),
     ("{nics: [{network: off, model: ne2k_isa}]}", "a card of model ne2k_isa"),
+    ("{nics: [{network: off, model: e1000}, {network: off, model: rtl8139}]}", "a card of model rtl8139"),
     ("{nics: [{network: off, model: usb-net}]}", "a card of model usb-net"),
     ("{nics: [off], boot: [network]}", "boot order"),
     (f"{{image: tiny, disks: ['{'long-' * 250}.img']}}", "longer than a line"),

@@ -36,9 +36,12 @@ _FORM = 1
 #: The longest line that QEMU's monitor takes; it cuts off the rest (QEMU, monitor/hmp.c: char buf[1024]).
 _LINE = 1000
 
-#: Disks and cards that cannot be plugged in.
+#: Disks that cannot be plugged in.
 _FIXED_BUSES = {"ide", "sata", "nvme"}
-_FIXED_CARDS = {"ne2k_isa", "usb-net"}
+
+#: Cards whose drivers a template's guest has loaded (guest/tiny_files/late): it sees no other that is plugged in
+#: before its addresses are there.
+_CARDS = {"virtio-net-pci", "e1000", "e1000-82544gc", "e1000-82545em", "e1000e"}
 
 #: What a card of a template is: QEMU's device of a NIC of model virtio.
 _PLACE = "virtio-net-pci"
@@ -73,8 +76,8 @@ def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | No
         return "its media cannot be plugged in"
     if buses := {str(disk.bus) for disk in machine.disks} & _FIXED_BUSES:
         return f"disks on bus {', '.join(sorted(buses))} cannot be plugged in"
-    if cards := {link.nic.model for link in links} & _FIXED_CARDS:
-        return f"a card of model {', '.join(sorted(cards))} cannot be plugged in"
+    if cards := {_device(link) for link in links} - _CARDS:
+        return f"a template has no driver for a card of model {', '.join(sorted(cards))}"
     if machine.boot:
         return "its boot order is of cards and disks that it does not have yet"
     if lacking := [name for name in _FEATURES if not features.FEATURES[name].has(facts.qemu)]:
@@ -186,9 +189,13 @@ def notes(lab: Lab, links: Topology, facts: Facts) -> Iterator[str]:
         yield f"{', '.join(names)}: no template: {reason}"
 
 
+def _device(link: Link) -> str:
+    return features.NIC_DEVICES.get(link.nic.model, link.nic.model)
+
+
 def _places(links: tuple[Link, ...]) -> tuple[Netdev, ...]:
     """The cards of a template, which lead nowhere: a hub each, which nothing else is on."""
-    count = sum(features.NIC_DEVICES.get(link.nic.model, link.nic.model) == _PLACE for link in links)
+    count = sum(_device(link) == _PLACE for link in links)
     return tuple(
         Netdev(f"hubport,hubid={number}", _PLACE, f"52:54:00:00:00:{number:02x}", number)
         for number in range(count)
