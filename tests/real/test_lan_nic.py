@@ -43,13 +43,13 @@ def test_it_holds_in_a_simulated_host(name: str) -> None:
 
 @pytest.mark.parametrize("name", ADVERSITIES)
 def test_it_holds_whatever_happens_meanwhile(name: str) -> None:
-    play(str(HERE / "lan_adversities.py"), name, timeout=180)
+    play(str(HERE / "lan_adversities.py"), name, timeout=280)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_it_holds_for_the_commands_that_a_user_types(name: str) -> None:
     ensure_tiny(paths.cache_root())  # there, apt knows no packages
-    play(str(HERE / "lan_commands.py"), name, timeout=180)
+    play(str(HERE / "lan_commands.py"), name, timeout=280)
 
 
 @pytest.mark.timeout(900)
