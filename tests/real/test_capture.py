@@ -162,7 +162,7 @@ def test_what_is_lost_is_said(lab: Bench) -> None:
 def test_a_machine_that_boots_gets_its_address_before_our_eyes(lab: Bench) -> None:
     with capturing(lab, "vm2:0", "-c", "4", "--filter", "port 67 or port 68") as capture:
         lab.vmlan("exec", "--timeout", "3", "vm2", "--", "poweroff", "-f")
-        while "vm2" not in lab.vmlan("up", "--json").json["started"]:
+        while "vm2" not in lab.vmlan("up", "--cold", "--json").json["started"]:
             time.sleep(0.2)
         out, _ = capture.communicate(timeout=60)
     rows = [re.split(" {2,}", line) for line in out.splitlines()]

@@ -107,7 +107,7 @@ def first_process(bench: Bench) -> int:
 @pytest.mark.parametrize("example", ["lan", "crossover", "separate"])
 def test_the_script_makes_the_same_lab(bench: Bench, example: str) -> None:
     bench.example(example)
-    bench.ok("up")
+    bench.ok("up", "--cold")  # as the script, which is to run where there are no templates
     taps = {
         argv.partition("ifname=")[2].partition(",")[0]
         for line in programs(bench)
@@ -162,7 +162,7 @@ def _inside(bench: Bench, argv: tuple[str, ...]) -> str:
 def test_the_script_refuses_to_disturb_a_running_lab(bench: Bench) -> None:
     bench.example("crossover")
     script = bench.ok("explain", "--script")
-    bench.ok("up")
+    bench.ok("up", "--cold")  # as the script, which is to run where there are no templates
     refused = subprocess.run(
         ["bash"], input=script, env=bench.env, capture_output=True, text=True, check=False
     )
