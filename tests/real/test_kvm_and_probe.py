@@ -89,7 +89,8 @@ def test_the_real_qemu_has_what_labs_use(tmp_path):
     facts = probe(QEMU, tmp_path / "cache")
     assert facts.version >= (5, 2, 0)
     assert "tcg" in facts.accelerators
-    features.require(facts, features.FEATURES)
+    # A "way" to do something is for those QEMUs that have it.
+    features.require(facts, [name for name in features.FEATURES if not name.startswith("way ")])
     assert features.machine_type(facts, "pc") == "pc"
     assert features.machine_type(facts, "pc-i440fx-trusty").startswith("pc-i440fx-")
     assert features.machine_type(facts, "q35") == "q35"

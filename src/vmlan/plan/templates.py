@@ -39,8 +39,8 @@ _LINE = 1000
 #: Disks that cannot be plugged in.
 _FIXED_BUSES = {"ide", "sata", "nvme"}
 
-#: Cards whose drivers a template's guest has loaded (guest/tiny_files/late): it sees no other that is plugged in
-#: before its addresses are there.
+#: Cards whose drivers a template's guest has loaded (guest/tiny_files/late): of another that is plugged in it
+#: would not know what to do with it before its addresses are waited for.
 _CARDS = {"virtio-net-pci", "e1000", "e1000-82544gc", "e1000-82545em", "e1000e"}
 
 #: What a card of a template is: QEMU's device of a NIC of model virtio.
