@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -13,8 +12,7 @@ from vmlan.plan.facts import Facts
 from vmlan.plan.hardware import hardware
 from vmlan.plan.steps import Command, Saved
 from vmlan.plan.topology import Link
-from vmlan.qemu import cmdline, features
-from vmlan.qemu.cmdline import monitor_quote
+from vmlan.qemu import cmdline, state_files
 from vmlan.qemu.facts import QemuFacts
 
 #: How a machine began: that decides in which places its devices are.
@@ -29,18 +27,7 @@ _ALL = "migrate_set_capability x-ignore-shared off"
 
 def save(file: Path, qemu: QemuFacts) -> tuple[str, ...]:
     """Lines for QEMU's monitor: the state of a stopped machine, its memory too, goes into a file."""
-    where = f"file:{file}" if _has_file(qemu) else f"exec:cat > {shlex.quote(str(file))}"
-    return (_ALL, _FAST, f"migrate -d {monitor_quote(where)}")
-
-
-def load(file: Path, qemu: QemuFacts) -> tuple[str, ...]:
-    """The reverse, for a QEMU that waits for it."""
-    where = f"file:{file}" if _has_file(qemu) else f"exec:cat {shlex.quote(str(file))}"
-    return (f"migrate_incoming {monitor_quote(where)}",)
-
-
-def _has_file(qemu: QemuFacts) -> bool:
-    return features.FEATURES["way to save to a file"].has(qemu)
+    return (_ALL, _FAST, state_files.save(file, qemu))
 
 
 def saved(lab: Lab, machine: Machine, links: tuple[Link, ...], form: Form, file: Path, facts: Facts) -> Saved:
@@ -52,4 +39,4 @@ def saved(lab: Lab, machine: Machine, links: tuple[Link, ...], form: Form, file:
     if machine.qemu_args:
         argv = ("env", f"--chdir={lab.folder}", *argv)
     command = Command(argv, user=facts.user, devices=macvtaps.devices(links))
-    return Saved(command, load(file, facts.qemu))
+    return Saved(command, (state_files.load(file, facts.qemu),))

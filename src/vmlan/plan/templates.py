@@ -27,7 +27,7 @@ from vmlan.plan.hardware import hardware, static
 from vmlan.plan.layout import MachineFiles
 from vmlan.plan.steps import Command, MakeFolder, MakeTemplate, Space, Step, Warm
 from vmlan.plan.topology import Link, Topology
-from vmlan.qemu import cmdline, features
+from vmlan.qemu import cmdline, features, state_files
 from vmlan.qemu.cmdline import Hardware, Memory, Netdev
 
 #: Raised when how a template is made changes in a way that its command line does not show.
@@ -143,7 +143,7 @@ def warm(lab: Lab, machine: Machine, links: tuple[Link, ...], facts: Facts) -> W
         template=key,
         folder=folder,
         command=Command(argv, user=facts.user, devices=macvtaps.devices(links)),
-        load=(_CAPABILITY, f"migrate_incoming {cmdline.monitor_quote(_from(folder / 'state', facts))}"),
+        load=(_CAPABILITY, state_files.load(folder / "state", facts.qemu)),
         plug=(*cmdline.plugging(full, there), "cont"),
         identity=where.identity,
         words=_who(lab, machine, links),
@@ -251,7 +251,7 @@ def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts
         log=run.log,
         qmp=run.qmp,
         agent=run.agent,
-        save=("stop", _CAPABILITY, f"migrate -d {cmdline.monitor_quote(_to(state, facts))}"),
+        save=("stop", _CAPABILITY, state_files.save(state, facts.qemu)),
         folder=folder,
         parts=one.parts,
         machines=names,
@@ -261,16 +261,3 @@ def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts
 def _unfinished(folder: Path) -> Path:
     """Where a template is made: it gets its name when it is whole."""
     return folder.with_name(f"{folder.name}.new")
-
-
-def _to(file: Path, facts: Facts) -> str:
-    """Where QEMU saves a state to: a file, which it can open itself since 8.2 (`features`)."""
-    return f"file:{file}" if _has_file(facts) else f"exec:cat > {shlex.quote(str(file))}"
-
-
-def _from(file: Path, facts: Facts) -> str:
-    return f"file:{file}" if _has_file(facts) else f"exec:cat {shlex.quote(str(file))}"
-
-
-def _has_file(facts: Facts) -> bool:
-    return features.FEATURES["way to save to a file"].has(facts.qemu)
