@@ -15,7 +15,7 @@ def made(root: Path, key: str, kib: int = 64, *, used: float | None = None, **pa
     new = root / f"{key}.new"
     new.mkdir(parents=True)
     (new / "memory").write_bytes(os.urandom(kib * 1024))
-    (new / "state").write_bytes(b"state")
+    (new / "state.0").write_bytes(b"state")
     (root / f"{key}.lock").touch()
     templates.finish(new, root / key, {**PARTS, **parts})
     if used is not None:

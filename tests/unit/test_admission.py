@@ -28,7 +28,19 @@ def start(name: str, *, warm: bool = False) -> Step:
 
 def make(name: str) -> Step:
     return MakeTemplate(
-        "template key", "a template", "key", "template", Command(()), HERE, HERE, HERE, (), HERE, (), (name,)
+        "template key",
+        "a template",
+        "key",
+        "template",
+        Command(()),
+        HERE,
+        HERE,
+        HERE,
+        (),
+        HERE,
+        (),
+        (),
+        (name,),
     )
 
 

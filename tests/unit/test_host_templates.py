@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.templates import PARTS, made
-from vmlan.errors import Busy, HostError, UnknownName
+from vmlan.errors import Busy, HostError, Timeout, UnknownName
 from vmlan.host import templates
 
 
@@ -28,13 +28,13 @@ def written_to(folder: Path) -> None:
 
 
 def replaced(folder: Path) -> None:
-    text = (folder / "state").read_bytes()
-    (folder / "state").unlink()
-    (folder / "state").write_bytes(text)
+    text = (folder / "state.0").read_bytes()
+    (folder / "state.0").unlink()
+    (folder / "state.0").write_bytes(text)
 
 
 def state_lost(folder: Path) -> None:
-    (folder / "state").unlink()
+    (folder / "state.0").unlink()
 
 
 def about_lost(folder: Path) -> None:
@@ -183,3 +183,31 @@ def test_why_one_has_to_be_made_is_told_of_the_nearest(tmp_path: Path) -> None:
     assert said == "the nearest is near, with another memory (256M there)"
     cut_short(made(tmp_path, "same"))
     assert "same, but its files are not as they were made" in templates.differences(tmp_path, PARTS)
+
+
+def test_a_guest_that_hangs_while_it_boots_is_booted_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    patiences: list[float] = []
+
+    def boot(*given: object) -> None:
+        patiences.append(float(str(given[-1])))
+        if len(patiences) < 2:
+            raise Timeout("it hangs")
+
+    monkeypatch.setattr(templates, "_boot_and_save", boot)
+    templates._try(*(None,) * 4)  # type: ignore[arg-type]
+    assert patiences == list(templates._PATIENCE)
+
+
+def test_one_that_hangs_always_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def boot(*_: object) -> None:
+        raise Timeout("it hangs")
+
+    monkeypatch.setattr(templates, "_boot_and_save", boot)
+    with pytest.raises(Timeout, match="it hangs"):
+        templates._try(*(None,) * 4)  # type: ignore[arg-type]
+
+
+def test_a_state_without_its_macs_is_no_template(tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(b"of something else")
+    with pytest.raises(HostError, match="not as expected: 52:54:00:76:6d:00 is not there once"):
+        templates.cut(tmp_path, ["52:54:00:76:6d:00"])

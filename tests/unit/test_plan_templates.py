@@ -133,7 +133,18 @@ def test_a_machine_maps_the_memory_that_the_template_wrote_and_writes_none_of_it
     assert f"share=on,mem-path={ROOT}/{one.key}.new/memory" in making
     assert f"share=off,mem-path={ROOT}/{one.key}/memory" in going
     assert "-incoming defer" in going and "-incoming" not in making + " ".join(start.command.argv)
-    assert "52:54:00:00:00:00" in making and "52:54:00:00:00:00" not in going
+    assert "52:54:00:76:6d:00" in making and "52:54:00:76:6d:00" not in going
+
+
+def test_its_own_macs_stand_where_those_of_the_template_stood() -> None:
+    found = planned("{vm1: {nics: [{network: lan, mac: '52:54:00:01:26:5c'}, {network: lan, model: e1000}]}}")
+    (one,), (start,) = made(found), starts(found)
+    assert start.warm is not None
+    assert one.macs == ("52:54:00:76:6d:00",)
+    assert start.warm.load[-1] == (
+        f'migrate_incoming "exec:cd {ROOT}/{one.key} && cat state.0'
+        " && printf '\\\\122\\\\124\\\\000\\\\001\\\\046\\\\134' && cat state.1\""
+    )
 
 
 def test_other_cards_and_disks_are_plugged_in_and_those_in_places_are_not() -> None:
@@ -184,6 +195,7 @@ WHY = [
     ("{nics: [{network: off, model: e1000}, {network: off, model: rtl8139}]}", "a card of model rtl8139"),
     ("{nics: [{network: off, model: usb-net}]}", "a card of model usb-net"),
     ("{nics: [off], boot: [network]}", "boot order"),
+    (f"{{nics: [{', '.join(['off'] * 25)}]}}", "longer than a line"),
     (f"{{image: tiny, disks: ['{'long-' * 250}.img']}}", "longer than a line"),
 ]
 

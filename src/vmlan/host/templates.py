@@ -1,7 +1,7 @@
 """Templates on this host: making them, knowing whether one is whole, and keeping them within bounds.
 
     CACHE/templates/KEY/memory       what was the machine's memory, mapped by all who go on from it
-                        state        the state of its devices
+                        state.0 ...  the state of its devices, cut where the MACs of its cards stood
                         about.json   what shaped it, and what the two files were like when it was whole
     CACHE/templates/KEY.lock         held while it is made
 
@@ -23,17 +23,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmlan.errors import Busy, HostError, UnknownName
+from vmlan.errors import Busy, HostError, Timeout, UnknownName
 from vmlan.guest.agent import Agent
 from vmlan.host import identity, starts
 from vmlan.host.lock import waiting
+from vmlan.plan.facts import RunAs
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import MakeTemplate
+from vmlan.qemu import state_files
 from vmlan.qemu.monitor import Monitor
 from vmlan.spelling import did_you_mean
 
-#: How long a template's guest may take to boot, and then to have nothing left to do (seconds).
-BOOT_TIMEOUT = 120.0
+#: How long a template's guest may take to boot, and to have nothing left to do then (seconds): at the first try,
+#: and at the second. On a busy host an emulated machine has hung while it booted (seldom: once in hundreds of
+#: boots), and another try costs less than to boot every machine.
+_PATIENCE = (45.0, 120.0)
 #: How long saving the state of its devices may take (seconds): without its memory, that is 0.3 MB.
 _SAVE_TIMEOUT = 30.0
 
@@ -43,8 +47,6 @@ LIMIT = 4 << 30
 #: How long a guest that has done it all is left alone, so that nothing is under way in it (seconds): whoever
 #: goes on from there would have to do that first.
 _REST = 1.0
-
-_FILES = ("memory", "state")
 
 #: What a template is called while it is made, after its key (`plan.templates`).
 _UNFINISHED = ".new"
@@ -75,27 +77,41 @@ def make(layout: Layout, step: MakeTemplate) -> None:
             if is_whole(step.folder):
                 return
             remove(step.folder)
-            shutil.rmtree(new, ignore_errors=True)
-            new.mkdir(mode=0o700)
         try:
-            _boot_and_save(layout, step)
+            _try(layout, step, new, user)
             with identity.acting(user):
+                cut(new, step.macs)
                 finish(new, step.folder, dict(step.parts))
                 keep_within(step.folder.parent, most, spare=step.key)
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
 
+def _try(layout: Layout, step: MakeTemplate, new: Path, user: RunAs | None) -> None:
+    *others, last = _PATIENCE
+    for patience in others:
+        with contextlib.suppress(Timeout):
+            return _boot_and_save(layout, step, new, user, patience)
+    return _boot_and_save(layout, step, new, user, last)
+
+
 def _new(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}{_UNFINISHED}")
 
 
-def _boot_and_save(layout: Layout, step: MakeTemplate) -> None:
+def _boot_and_save(
+    layout: Layout, step: MakeTemplate, new: Path, user: RunAs | None, patience: float
+) -> None:
+    """Boot and stop it. Raises `Timeout` if its guest is not done within so many seconds."""
+    with identity.acting(user):
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(mode=0o700)
+    deadline = time.monotonic() + patience
     with starts.Program(layout, step.name, step.command, step.log) as program:
         try:
             program.wait_until(lambda: starts.qemu_answers(step.qmp))
-            with Agent(step.agent, step.name, BOOT_TIMEOUT) as agent:
-                _settle(agent)
+            with Agent(step.agent, step.name, patience) as agent:
+                _settle(agent, deadline)
             time.sleep(_REST)
             with Monitor(step.qmp, _SAVE_TIMEOUT) as monitor:
                 monitor.do(step.save)
@@ -104,20 +120,32 @@ def _boot_and_save(layout: Layout, step: MakeTemplate) -> None:
             program.end(signal.SIGKILL)  # its memory is a file that has been written: nothing is lost
 
 
-def _settle(agent: Agent) -> None:
+def _settle(agent: Agent, deadline: float) -> None:
     """Wait until the guest has done all that it does by itself after booting."""
-    deadline = time.monotonic() + BOOT_TIMEOUT
     while agent.run(["test", "-e", "/run/settled"]).code != 0:
         if time.monotonic() > deadline:
-            raise HostError(f"the template's guest was still busy {BOOT_TIMEOUT:.0f} s after it had booted")
+            raise Timeout("the template's guest has booted, and is busy all the time")
         time.sleep(0.05)
+
+
+def cut(new: Path, macs: Sequence[str]) -> None:
+    """Cut the state of its devices where its cards' MACs stand. Raises `HostError`."""
+    file = new / "state"
+    try:
+        pieces = state_files.cut(file.read_bytes(), macs)
+    except ValueError as error:
+        raise HostError(f"the state of the template's devices is not as expected: {error}") from None
+    for number, piece in enumerate(pieces):
+        (new / state_files.PIECE.format(number)).write_bytes(piece)
+    file.unlink()
 
 
 def finish(new: Path, folder: Path, parts: Mapping[str, str]) -> None:
     """Make a template of what is in `new`: all of it to the disk, what it is like then, and its name."""
-    for name in _FILES:
+    names = sorted(file.name for file in new.iterdir())
+    for name in names:
         _to_disk(new / name)
-    about = {"parts": dict(parts), "files": {name: _stamp(new / name) for name in _FILES}}
+    about = {"parts": dict(parts), "files": {name: _stamp(new / name) for name in names}}
     (new / "about.json").write_text(json.dumps(about, indent=1) + "\n")
     _to_disk(new / "about.json")
     new.rename(folder)
@@ -160,7 +188,7 @@ def _about(folder: Path) -> dict[str, dict[str, list[int]]] | None:
 
 def _as_made(folder: Path, about: Mapping[str, Mapping[str, list[int]]]) -> bool:
     try:
-        return all(_stamp(folder / name) == about["files"].get(name) for name in _FILES)
+        return all(_stamp(folder / name) == stamp for name, stamp in about["files"].items())
     except OSError:
         return False
 

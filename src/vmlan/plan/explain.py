@@ -136,9 +136,19 @@ def _make_template(step: MakeTemplate, layout: Layout) -> str:
             "# when its guest has nothing left to do:",
             _monitor(step.save, step.qmp),
             "# when its state is saved:",
-            f"kill $! && mv {folder}.new {folder}",
+            "kill $!",
+            *_cutting(step),
+            f"mv {folder}.new {folder}",
         )
     )
+
+
+def _cutting(step: MakeTemplate) -> list[str]:
+    file = _quote(Path(f"{step.folder}.new/state"))
+    if not step.macs:
+        return [f"mv {file} {file}.0"]
+    where = f"where the MACs of its cards stand in it ({', '.join(step.macs)})"
+    return [f"# {file} is cut into {file}.0 to {file}.{len(step.macs)}, {where}"]
 
 
 def _go_on(warm: Warm, qmp: Path, log: Path, layout: Layout) -> str:

@@ -175,6 +175,7 @@ class MakeTemplate(msgspec.Struct, frozen=True, tag=True):
     """A machine like `machines`, but with no cards or disks, is booted once, and kept as it was then.
 
     `folder` is there when it is whole; it is made under another name. `parts`: all that shaped it, by name.
+    `macs`: of its cards, in whose places in its state each machine's own MACs are put.
     """
 
     id: str
@@ -188,6 +189,7 @@ class MakeTemplate(msgspec.Struct, frozen=True, tag=True):
     save: tuple[str, ...]
     folder: Path
     parts: tuple[tuple[str, str], ...]
+    macs: tuple[str, ...]
     machines: tuple[str, ...]
 
 

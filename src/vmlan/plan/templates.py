@@ -6,9 +6,10 @@ the state, is given its own cards and disks, and is told who it is. All that sha
 so that whatever changes makes another one.
 
 Of cards a template has no more than places: as many virtio devices as its machines have cards of that model,
-which lead nowhere, and which no driver of its guest has touched. By its own command line a machine has its
-own cards there; its guest finds them, with their MACs, when it is told to look. To plug one in while it runs
-takes longer (ACPI, and a look at the whole bus): that is for other cards.
+which lead nowhere, and of which no network driver of its guest has taken notice. By its own command line a
+machine has its own cards there, and in the state that it loads, its own MACs stand where the template's stood:
+its guest finds them when it is told to look. To plug a card in while it runs takes longer (ACPI, and a look at
+the whole bus): that is for other cards.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from vmlan.qemu import cmdline, features, state_files
 from vmlan.qemu.cmdline import Hardware, Memory, Netdev
 
 #: Raised when how a template is made changes in a way that its command line does not show.
-_FORM = 1
+_FORM = 2
 
 #: The longest line that QEMU's monitor takes; it cuts off the rest (QEMU, monitor/hmp.c: char buf[1024]).
 _LINE = 1000
@@ -45,6 +46,12 @@ _CARDS = {"virtio-net-pci", "e1000", "e1000-82544gc", "e1000-82545em", "e1000e"}
 
 #: What a card of a template is: QEMU's device of a NIC of model virtio.
 _PLACE = "virtio-net-pci"
+
+#: How the MACs of these cards begin: as nothing else in a template's state does.
+_NOBODYS = "52:54:00:76:6d"
+
+#: As long as any key.
+_SOME_KEY = "0123456789abcdef"
 
 _CAPABILITY = f"migrate_set_capability {features.IGNORE_SHARED} on"
 
@@ -82,7 +89,11 @@ def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | No
         return "its boot order is of cards and disks that it does not have yet"
     if lacking := [name for name in _FEATURES if not features.FEATURES[name].has(facts.qemu)]:
         return f"QEMU {facts.qemu.full_version} has no {' and no '.join(lacking)}"
-    if any(len(line.encode()) > _LINE for line in cmdline.plugging(hardware(machine, links, facts))):
+    full = hardware(machine, links, facts)
+    lines = cmdline.plugging(full)
+    if facts.templates is not None:
+        lines = (*lines, *_load(facts.templates / _SOME_KEY, _in_places(full), facts))
+    if any(len(line.encode()) > _LINE for line in lines):
         return "what its cards or disks are is longer than a line of QEMU's monitor may be"
     return None
 
@@ -143,11 +154,15 @@ def warm(lab: Lab, machine: Machine, links: tuple[Link, ...], facts: Facts) -> W
         template=key,
         folder=folder,
         command=Command(argv, user=facts.user, devices=macvtaps.devices(links)),
-        load=(_CAPABILITY, state_files.load(folder / "state", facts.qemu)),
+        load=_load(folder, there, facts),
         plug=(*cmdline.plugging(full, there), "cont"),
         identity=where.identity,
         words=_who(lab, machine, links),
     )
+
+
+def _load(folder: Path, there: tuple[Netdev, ...], facts: Facts) -> tuple[str, ...]:
+    return (_CAPABILITY, state_files.load_pieces(folder, [netdev.mac for netdev in there], facts.qemu))
 
 
 def _who(lab: Lab, machine: Machine, links: tuple[Link, ...]) -> str:
@@ -197,7 +212,7 @@ def _places(links: tuple[Link, ...]) -> tuple[Netdev, ...]:
     """The cards of a template, which lead nowhere: a hub each, which nothing else is on."""
     count = sum(_device(link) == _PLACE for link in links)
     return tuple(
-        Netdev(f"hubport,hubid={number}", _PLACE, f"52:54:00:00:00:{number:02x}", number)
+        Netdev(f"hubport,hubid={number}", _PLACE, f"{_NOBODYS}:{number:02x}", number)
         for number in range(count)
     )
 
@@ -254,6 +269,7 @@ def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts
         save=("stop", _CAPABILITY, state_files.save(state, facts.qemu)),
         folder=folder,
         parts=one.parts,
+        macs=tuple(netdev.mac for netdev in bare.netdevs),
         machines=names,
     )
 
