@@ -110,12 +110,16 @@ _UNFINISHED = ".new"
 
 @contextlib.contextmanager
 def unfinished(layout: Layout, name: str) -> Iterator[tuple[Path, Callable[[About], None]]]:
-    """The folder of a snapshot while it is made, and what finishes it. Unfinished it is removed."""
+    """The folder of a snapshot while it is made, and what finishes it. Unfinished it is removed.
+
+    So is what those have left who were killed meanwhile: the caller holds the lab's lock.
+    """
     folder = layout.snapshots / name
     if folder.exists():
         raise RequestError(f"this lab has a snapshot '{name}' already", hint=f"vmlan snapshot rm {name}")
     new = layout.snapshots / f"{name}{_UNFINISHED}"
-    shutil.rmtree(new, ignore_errors=True)
+    for left in layout.snapshots.glob(f"*{_UNFINISHED}"):
+        shutil.rmtree(left, ignore_errors=True)
     with identity.acting(identity.invoker() if layout.on_host else None):  # QEMU writes there
         new.mkdir(parents=True, mode=0o700)
 

@@ -48,6 +48,8 @@ LIMIT = 4 << 30
 #: goes on from there would have to do that first.
 _REST = 1.0
 
+_ABOUT = "about.json"
+
 #: What a template is called while it is made, after its key (`plan.templates`).
 _UNFINISHED = ".new"
 
@@ -142,12 +144,12 @@ def cut(new: Path, macs: Sequence[str]) -> None:
 
 def finish(new: Path, folder: Path, parts: Mapping[str, str]) -> None:
     """Make a template of what is in `new`: all of it to the disk, what it is like then, and its name."""
-    names = sorted(file.name for file in new.iterdir())
+    names = sorted(file.name for file in new.iterdir() if file.name != _ABOUT)
     for name in names:
         _to_disk(new / name)
     about = {"parts": dict(parts), "files": {name: _stamp(new / name) for name in names}}
-    (new / "about.json").write_text(json.dumps(about, indent=1) + "\n")
-    _to_disk(new / "about.json")
+    (new / _ABOUT).write_text(json.dumps(about, indent=1) + "\n")
+    _to_disk(new / _ABOUT)
     new.rename(folder)
     _to_disk(folder.parent)
 
@@ -172,13 +174,13 @@ def is_whole(folder: Path) -> bool:
     if about is None or not _as_made(folder, about):
         return False
     with contextlib.suppress(OSError):
-        os.utime(folder / "about.json")
+        os.utime(folder / _ABOUT)
     return True
 
 
 def _about(folder: Path) -> dict[str, dict[str, list[int]]] | None:
     try:
-        about = json.loads((folder / "about.json").read_bytes())
+        about = json.loads((folder / _ABOUT).read_bytes())
         dict(about["parts"]), dict(about["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -196,7 +198,7 @@ def _as_made(folder: Path, about: Mapping[str, Mapping[str, list[int]]]) -> bool
 def remove(folder: Path) -> None:
     """Remove a template; machines that went on from it go on."""
     with contextlib.suppress(OSError):
-        (folder / "about.json").unlink()  # first: from then on it is none
+        (folder / _ABOUT).unlink()  # first: from then on it is none
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -209,7 +211,7 @@ def kept(root: Path) -> list[Kept]:
         unfinished = folder.suffix == _UNFINISHED
         about = None if unfinished else _about(folder)
         with contextlib.suppress(OSError):
-            used = (folder if about is None else folder / "about.json").stat().st_mtime
+            used = (folder if about is None else folder / _ABOUT).stat().st_mtime
             size = sum(file.stat().st_blocks * 512 for file in folder.iterdir())
             parts = {name: str(value) for name, value in about["parts"].items()} if about is not None else {}
             whole = about is not None and _as_made(folder, about)
