@@ -302,7 +302,7 @@ def describe(place: Place, guest: starts.Guest, ways: starts.Ways) -> dict[str, 
         "QEMU": qemu.stdout.partition("\n")[0].removeprefix("QEMU emulator version "),
         "vmlan": place.call("--version").strip(),
         "compared with": ", ".join(ways.versions) or "the script by hand only",
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "load at the start": load(),
     }
 

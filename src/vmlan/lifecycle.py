@@ -109,27 +109,12 @@ def up(
     text = labfile.read_file(file)
     described = labfile.parse_file(text, file)  # its errors come before anything else
     layout = layout_of(described, file)
+    wanted = _Wanted(machines, confirm_within, overcommit, cold)
     with exclusive(layout.run):
         effects = HostEffects(layout)
         try:
             executor = Executor(effects, layout)
-            for note in nic_change.recover(layout):
-                progress.note(note)
-            if executor.recover():
-                progress.note("an earlier vmlan was cut short; what it left has been undone")
-            lab, facts, plan = plan_file(file, progress, cold=cold)
-            for note in plan.notes:
-                progress.note(note)
-            selected = _select(lab, plan, machines)
-            todo = executor.missing(selected)
-            _tell_of_templates(plan, todo, progress)
-            if not overcommit and (room := memory.room()) is not None:
-                admission.refuse(lab, todo, facts, room)
-            effects.nic = _nic_change(facts, file, todo, confirm_within, progress)
-            with interruptible():
-                outcome = executor.bring_up(selected, lab.name, file, listener=tell(progress))
-                if effects.nic is not None:
-                    _release(effects.nic, executor)
+            lab, outcome = _start(file, layout, effects, executor, wanted, progress)
             kept_lab.keep(layout, file, text, described)
             for note in executor.notes:
                 progress.note(note)
@@ -145,6 +130,45 @@ def up(
         progress.note("the machines boot on; `vmlan ps` shows them, `vmlan down` ends the lab")
         raise
     return UpReport(lab, tuple(outcome.started), tuple(outcome.running), found, time.monotonic() - began)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What `up` was asked for, besides the lab."""
+
+    machines: Sequence[str]
+    confirm_within: float
+    overcommit: bool
+    cold: bool
+
+
+def _start(
+    file: Path,
+    layout: Layout,
+    effects: HostEffects,
+    executor: Executor,
+    wanted: _Wanted,
+    progress: Progress,
+) -> tuple[Lab, Outcome]:
+    """Undo what an earlier vmlan left, look, plan, and do what is missing. The caller holds the lab's lock."""
+    for note in nic_change.recover(layout):
+        progress.note(note)
+    if executor.recover():
+        progress.note("an earlier vmlan was cut short; what it left has been undone")
+    lab, facts, plan = plan_file(file, progress, cold=wanted.cold)
+    for note in plan.notes:
+        progress.note(note)
+    selected = _select(lab, plan, wanted.machines)
+    todo = executor.missing(selected)
+    _tell_of_templates(plan, todo, progress)
+    if not wanted.overcommit and (room := memory.room()) is not None:
+        admission.refuse(lab, todo, facts, room)
+    effects.nic = _nic_change(facts, file, todo, wanted.confirm_within, progress)
+    with interruptible():
+        outcome = executor.bring_up(selected, lab.name, file, listener=tell(progress))
+        if effects.nic is not None:
+            _release(effects.nic, executor)
+    return lab, outcome
 
 
 def layout_of(lab: Lab, file: Path) -> Layout:

@@ -177,7 +177,7 @@ def _who(lab: Lab, machine: Machine, links: tuple[Link, ...]) -> str:
         and link.nic.address is None
     ]
     own = tiny_cmdline.identity(machine.name, static(links))
-    return f"{own} {tiny_cmdline.cards(len(links), leases)}"
+    return f"{own} {tiny_cmdline.cards(len(links), leases, len(lab.machines))}"
 
 
 def resumed(machine: Machine, links: tuple[Link, ...], facts: Facts) -> tuple[str, ...]:

@@ -59,13 +59,18 @@ def identity(hostname: str, nics: Sequence[tuple[str, str, str | None]]) -> str:
     return " ".join(words)
 
 
-def cards(count: int, leases: Sequence[tuple[str, str, str, str]]) -> str:
-    """What a machine is told besides: how many cards it has, and what DHCP will lease them.
+#: How long a machine that is told who it is puts off what nobody waits for (seconds): its own part, and for each
+#: machine of its lab, so that the last of many has started before the first asks for its leases.
+_LATER, _LATER_EACH = 30, 1
+
+
+def cards(count: int, leases: Sequence[tuple[str, str, str, str]], machines: int) -> str:
+    """What one of so many machines is told besides: how many cards it has, and what DHCP will lease them.
 
     Of `leases`, each is a MAC, an address with prefix length, that of gateway and DNS, and a domain.
     It is given that at once, and asks for it later: what is reserved for it nobody else is leased.
     """
-    words = [f"vmlan.cards={count}"]
+    words = [f"vmlan.cards={count}", f"vmlan.later={_LATER + _LATER_EACH * machines}"]
     words += [
         f"vmlan.lease={mac.lower()},{address},{server},{domain}" for mac, address, server, domain in leases
     ]
