@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import queue
 import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmlan import labfile, shutdown
-from vmlan.catalogue import has_agent
-from vmlan.errors import Busy, HostError, NotRunning, RequestError, VmlanError
+from vmlan import all_ready, labfile, shutdown
+from vmlan.errors import Busy, HostError, RequestError, VmlanError
 from vmlan.host import (
     bases,
     identity,
@@ -38,7 +36,7 @@ from vmlan.host.lock import exclusive
 from vmlan.host.nic_change import NicChange
 from vmlan.model import Lab, Place
 from vmlan.observe import ready
-from vmlan.plan import admission, topology
+from vmlan.plan import admission
 from vmlan.plan.build import plan as make_plan
 from vmlan.plan.facts import Facts
 from vmlan.plan.layout import Layout
@@ -121,7 +119,7 @@ def up(
         finally:
             effects.close()
     try:
-        found = _wait_for_all(lab, layout, outcome, executor.known, progress, timeout)
+        found = all_ready.wait_for_all(lab, layout, outcome, executor.known, progress, timeout)
     except VmlanError:
         if effects.nic is not None and (reason := nic_change.taken_back(effects.nic)):
             raise reason from None
@@ -150,7 +148,7 @@ def _start(
     wanted: _Wanted,
     progress: Progress,
 ) -> tuple[Lab, Outcome]:
-    """Undo what an earlier vmlan left, look, plan, and do what is missing. The caller holds the lab's lock."""
+    """Undo what an earlier vmlan left, plan, and do what is missing. The caller holds the lab's lock."""
     for note in nic_change.recover(layout):
         progress.note(note)
     if executor.recover():
@@ -265,79 +263,6 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _wait_for_all(
-    lab: Lab,
-    layout: Layout,
-    outcome: Outcome,
-    known: Mapping[str, frozenset[str]],
-    progress: Progress,
-    timeout: float,
-) -> tuple[ready.Ready, ...]:
-    """Wait for every machine at once; the first error is raised when all have been waited for.
-
-    `known`: machines whose guests have said so already, with the MACs of the cards that have their addresses.
-    """
-    links = topology.survey(lab)
-
-    def wait(name: str) -> ready.Ready | None:
-        one, files, ran = machine(lab, name), layout.machine(name), name in outcome.running
-        if not has_agent(one):
-            progress.machine(name, "runs (it has no agent that we know of, so nobody waited for it)")
-            return None
-        if name in known and (at_once := ready.known(name, links.of(name), known[name])) is not None:
-            progress.machine(name, "ready, from its template")
-            return at_once
-        try:
-            found = ready.wait_ready(
-                one,
-                links.of(name),
-                files,
-                timeout,
-                lambda state: None if ran else progress.machine(name, state),
-            )
-        except NotRunning:
-            raise ready.ended(name, files) from None
-        progress.machine(name, "ran already" if ran else f"ready after {found.seconds:.1f} s")
-        return found
-
-    found: list[ready.Ready] = []
-    errors: list[VmlanError] = []
-    for name, result in _at_once(wait, [*outcome.started, *outcome.running]):
-        if isinstance(result, VmlanError):
-            errors.append(result)
-            progress.machine(name, "not ready")
-        elif isinstance(result, BaseException):
-            raise result
-        elif result is not None:
-            found.append(result)
-    if errors:
-        for error in errors[1:]:
-            errors[0].add_note(str(error))
-        raise errors[0]
-    return tuple(sorted(found, key=lambda one: one.machine))
-
-
-def _at_once(
-    work: Callable[[str], ready.Ready | None], names: Sequence[str]
-) -> Iterator[tuple[str, ready.Ready | BaseException | None]]:
-    """Do some work for each name in a thread of its own, and give the results as they come.
-
-    The threads are daemons: whoever presses Ctrl-C does not wait for machines that still boot.
-    """
-    done: queue.SimpleQueue[tuple[str, ready.Ready | BaseException | None]] = queue.SimpleQueue()
-
-    def run(name: str) -> None:
-        try:
-            done.put((name, work(name)))
-        except BaseException as error:
-            done.put((name, error))
-
-    for name in names:
-        threading.Thread(target=run, args=(name,), daemon=True).start()
-    for _ in names:
-        yield done.get()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import pytest
 from tests import labs
 from vmlan.qemu import state_files
 
-
 ONE, TWO = "52:54:00:76:6d:00", "52:54:00:76:6d:01"
 OCTETS = {mac: bytes.fromhex(mac.replace(":", "")) for mac in (ONE, TWO)}
 

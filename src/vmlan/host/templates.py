@@ -2,7 +2,7 @@
 
     CACHE/templates/KEY/memory       what was the machine's memory, mapped by all who go on from it
                         state.0 ...  the state of its devices, cut where the MACs of its cards stood
-                        about.json   what shaped it, and what the two files were like when it was whole
+                        about.json   what shaped it, and what the other files were like when it was whole
     CACHE/templates/KEY.lock         held while it is made
 
 A template is made under another name and renamed when all of it is on the disk: there is no half of one. One
@@ -34,9 +34,9 @@ from vmlan.qemu import state_files
 from vmlan.qemu.monitor import Monitor
 from vmlan.spelling import did_you_mean
 
-#: How long a template's guest may take to boot, and to have nothing left to do then (seconds): at the first try,
-#: and at the second. On a busy host an emulated machine has hung while it booted (seldom: once in hundreds of
-#: boots), and another try costs less than to boot every machine.
+#: How long a template's guest may take to boot, and to have nothing left to do then (seconds): at the first
+#: try, and at the second. On a busy host an emulated machine was once seen to hang while it booted, and
+#: another try costs less than to boot every machine.
 _PATIENCE = (45.0, 120.0)
 #: How long saving the state of its devices may take (seconds): without its memory, that is 0.3 MB.
 _SAVE_TIMEOUT = 30.0
@@ -90,6 +90,7 @@ def make(layout: Layout, step: MakeTemplate) -> None:
 
 
 def _try(layout: Layout, step: MakeTemplate, new: Path, user: RunAs | None) -> None:
+    """Boot it, and once more if its guest is not done in time. Raises as `_boot_and_save`."""
     *others, last = _PATIENCE
     for patience in others:
         with contextlib.suppress(Timeout):

@@ -7,9 +7,9 @@ so that whatever changes makes another one.
 
 Of cards a template has no more than places: as many virtio devices as its machines have cards of that model,
 which lead nowhere, and of which no network driver of its guest has taken notice. By its own command line a
-machine has its own cards there, and in the state that it loads, its own MACs stand where the template's stood:
-its guest finds them when it is told to look. To plug a card in while it runs takes longer (ACPI, and a look at
-the whole bus): that is for other cards.
+machine has its own cards there, and in the state that it loads, its own MACs stand where the template's
+stood: its guest finds them when it is told to look. To plug a card in while it runs takes longer (ACPI, and a
+look at the whole bus): that is for other cards.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ def identity(hostname: str, nics: Sequence[tuple[str, str, str | None]]) -> str:
     return " ".join(words)
 
 
-#: How long a machine that is told who it is puts off what nobody waits for (seconds): its own part, and for each
-#: machine of its lab, so that the last of many has started before the first asks for its leases.
+#: How long a machine that is told who it is puts off what nobody waits for (seconds): its own part, and for
+#: each machine of its lab, so that the last of many has started before the first asks for its leases.
 _LATER, _LATER_EACH = 30, 1
 
 

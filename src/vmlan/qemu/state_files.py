@@ -1,7 +1,8 @@
 """The lines of QEMU's monitor that save a machine's state to a file, and load it from there. Pure.
 
-A state is a stream of the devices' fields, without sums over them (QEMU, docs/devel/migration): what stands in
-a field can be replaced by as many bytes."""
+A state is a stream of the devices' fields, without sums over them (QEMU, docs/devel/migration): what stands
+in a field can be replaced by as many bytes.
+"""
 
 from __future__ import annotations
 
