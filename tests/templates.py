@@ -16,6 +16,7 @@ def made(root: Path, key: str, kib: int = 64, *, used: float | None = None, **pa
     new.mkdir(parents=True)
     (new / "memory").write_bytes(os.urandom(kib * 1024))
     (new / "state.0").write_bytes(b"state")
+    (new / "places").write_text("places 2 virtio2 virtio3\n")
     (root / f"{key}.lock").touch()
     templates.finish(new, root / key, {**PARTS, **parts})
     if used is not None:

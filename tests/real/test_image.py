@@ -46,6 +46,8 @@ def test_an_installed_system_is_built_and_many_boot_from_it(bench: Bench) -> Non
     facts = {}
     for machine in ("one", "two"):
         bench.ok("wait", machine, "port:22")  # its keys are made before its SSH server starts
+        named = "until [ $(hostname) != localhost ]; do sleep 0.2; done"  # by the network, a moment after the address
+        bench.ok("exec", "--timeout", "60", machine, "--", "sh", "-c", named)
         lines = bench.ok(
             "exec", machine, "--", "sh", "-c",
             "cat /etc/machine-id; hostname; cat /etc/ssh/ssh_host_ed25519_key.pub;"

@@ -13,7 +13,7 @@ from vmlan.host import memory
 from vmlan.host.memory import Mount, folders, groups, meminfo, mounts, room
 from vmlan.model import MIB, Accel, Lab, Machine
 from vmlan.plan.admission import Room, refuse, size
-from vmlan.plan.steps import Command, MakeTemplate, Start, Step, Warm
+from vmlan.plan.steps import Command, MakeTemplate, Start, Step, Told, Warm
 from vmlan.qemu.facts import KvmVerdict
 
 GIB = 1024 * MIB
@@ -22,7 +22,8 @@ FACTS = labs.facts(kvm=KvmVerdict(works=True, reason="it works"))
 
 
 def start(name: str, *, warm: bool = False) -> Step:
-    how = Warm("key", Command(()), (), (), HERE, (), "") if warm else None
+    told = Told(name, "", (), 0, "", 0)
+    how = Warm("key", HERE, Command(()), (), (), HERE, told) if warm else None
     return Start(f"machine {name}", "a machine", f"vm-{name}", Command(()), HERE, machine=name, warm=how)
 
 
@@ -33,14 +34,15 @@ def make(name: str) -> Step:
         "key",
         "template",
         Command(()),
-        HERE,
-        HERE,
-        HERE,
-        (),
-        HERE,
-        (),
-        (),
-        (name,),
+        log=HERE,
+        qmp=HERE,
+        agent=HERE,
+        identity=HERE,
+        save=(),
+        folder=HERE,
+        parts=(),
+        macs=(),
+        machines=(name,),
     )
 
 

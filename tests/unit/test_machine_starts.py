@@ -6,6 +6,7 @@ A real keeper, as an ordinary process, starts scripts that stand for QEMU.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,20 +23,33 @@ from vmlan.host import keeper, machine_starts
 from vmlan.host.identity import make_pipes
 from vmlan.host.keeper_client import KeeperClient
 from vmlan.plan.layout import Layout
-from vmlan.plan.steps import Command, Space, Start, Warm
+from vmlan.plan.steps import Card, Command, Space, Start, Told, Warm
 
-#: What answers as QEMU does: to its greeting's query, and to monitor lines, of which one may be refused.
+#: What answers as QEMU does: to its greeting's query, and to monitor lines, of which one may be refused. Its
+#: guest does no calls, but answers as if it had: interface 2 + N is ethN, and has the Nth of the MACs told here.
 QEMU = """
-import json, os, socket, sys, threading
-path, refuses, migrates, says = sys.argv[1:5]
+import json, os, socket, struct, sys, threading
+path, refuses, migrates, macs = sys.argv[1:5]
 server = socket.socket(socket.AF_UNIX); server.bind(path); server.listen()
 open(path + ".started", "w").close()
 def guest():
     if os.path.exists(path + ".id.in"):
         inp, out = os.open(path + ".id.in", os.O_RDWR), os.open(path + ".id.out", os.O_RDWR)
-        heard = os.read(inp, 4096)
+        heard = b""
+        while len(heard) < 8 or len(heard) < struct.unpack_from("<Q", heard)[0]: heard += os.read(inp, 4096)
         open(path + ".heard", "ab").write(heard)
-        os.write(out, says.encode() + b"\\n")
+        did, call = bytearray(heard), 8
+        while (number := struct.unpack_from("<q", heard, call)[0]) >= 0:
+            _, asked, where = struct.unpack_from("<3Q", heard, call + 8)
+            if number == 16:
+                where -= 0x401000
+                card = int(heard[where + 3 : where + 4])
+                mac = bytes.fromhex(macs.split()[card].replace(":", ""))
+                answer = {0x8933: struct.pack("=i", 2 + card), 0x8927: b"\\1\\0" + mac}[asked]
+                did[where + 16 : where + 16 + len(answer)] = answer
+            struct.pack_into("<q", did, call, -11 if number == 45 else 0)
+            call += 56
+        os.write(out, did)
 threading.Thread(target=guest, daemon=True).start()
 def session(peer):
     peer.sendall(b'{"QMP": {}}\\n')
@@ -57,6 +71,9 @@ while True: threading.Thread(target=session, args=(server.accept()[0],), daemon=
 """
 
 
+MACS = "52:54:00:00:00:01 52:54:00:00:00:02"
+
+
 @pytest.fixture
 def layout() -> Iterator[Layout]:
     with tempfile.TemporaryDirectory(prefix="vm-") as name:
@@ -75,8 +92,8 @@ def layout() -> Iterator[Layout]:
         process.stdout.close()
 
 
-def command(path: Path, refuses: str = "", migrates: str = "completed", says: str = "known") -> Command:
-    argv = (sys.executable, "-I", "-S", "-c", QEMU, str(path), refuses, migrates, says)
+def command(path: Path, refuses: str = "", migrates: str = "completed", macs: str = MACS) -> Command:
+    argv = (sys.executable, "-I", "-S", "-c", QEMU, str(path), refuses, migrates, macs)
     return Command(argv, space=Space.LAB)
 
 
@@ -98,7 +115,14 @@ def warm(layout: Layout, name: str, folder: Path, **changes: str) -> Start:
         load=("migrate_incoming x",),
         plug=("device_add x", "cont"),
         identity=Path(f"{start.ready}.id"),
-        words=f"vmlan.hostname={name}",
+        told=Told(
+            name,
+            f"vmlan.hostname={name}",
+            (Card("52:54:00:00:00:01", "192.0.2.1/24"), Card("52:54:00:00:00:02", "198.51.100.1/24")),
+            elsewhere=0,
+            resolver="",
+            later=30,
+        ),
     )
     booted = Command(("sh", "-c", f'touch {start.ready}.booted; exec "$@"', "sh", *start.command.argv))
     return Start(
@@ -124,21 +148,25 @@ def running(layout: Layout) -> set[str]:
 
 def test_each_goes_on_and_says_who_it_is_and_no_two_are_told_the_same(layout: Layout, tmp_path: Path) -> None:
     folder = made(tmp_path, "key")
-    says = "known 52:54:00:00:00:01 52:54:00:00:00:02"
-    found = machine_starts.start_all(layout, [warm(layout, name, folder, says=says) for name in "abc"])
+    found = machine_starts.start_all(layout, [warm(layout, name, folder) for name in "abc"])
     assert found.notes == () and booted(layout) == set()
-    assert found.known == {name: {"52:54:00:00:00:01", "52:54:00:00:00:02"} for name in "abc"}
-    told = [
-        dict(word.split("=") for word in (layout.run / f"{n}.qmp.heard").read_text().split()) for n in "abc"
-    ]
-    assert [each["vmlan.hostname"] for each in told] == list("abc")
-    assert len({each["vmlan.seed"] for each in told}) == 3
-    assert all(abs(int(each["vmlan.time"]) - time.time()) < 60 for each in told)
+    assert found.known == {name: set(MACS.split()) for name in "abc"}
+    told = [(layout.run / f"{name}.qmp.heard").read_bytes() for name in "abc"]
+    assert [f"vmlan.hostname={name} ".encode() in each for name, each in zip("abc", told, strict=True)] == [
+        True
+    ] * 3
+    # What differs otherwise: name, seed, machine id, time.
+    ids = {found for each in told for found in re.findall(rb"[0-9a-f]{32}\n", each)}
+    assert len(ids) == 3
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"migrates": "failed"}, {"refuses": "migrate_incoming"}, {"says": "what?"}],
+    [
+        {"migrates": "failed"},
+        {"refuses": "migrate_incoming"},
+        {"macs": "52:54:00:00:00:09 52:54:00:00:00:02"},
+    ],
     ids=["state", "command", "guest"],
 )
 def test_a_template_that_does_not_work_is_removed_and_told_once(

@@ -120,7 +120,7 @@ def test_machines_of_a_kind_share_one_and_each_kind_has_its_own() -> None:
     assert a.warm is not None and b.warm is not None and c.warm is not None
     assert a.warm.template == b.warm.template == first.key != c.warm.template
     assert a.warm.folder == ROOT / first.key
-    assert a.warm.words != b.warm.words
+    assert a.warm.told != b.warm.told
     order = [step.id for step in found.steps]
     assert order.index(first.id) < order.index(a.id)
 
@@ -165,19 +165,21 @@ def test_other_cards_and_disks_are_plugged_in_and_those_in_places_are_not() -> N
         "id=nic0",
         "id=nic2",
     ]
-    assert "vmlan.cards=3" in start.warm.words
+    assert (len(start.warm.told.cards), start.warm.told.elsewhere) == (2, 1)
 
 
 def test_a_guest_is_told_what_it_will_be_leased_and_nothing_that_it_will_not() -> None:
     found = planned("{vm1: {nics: [lan, {network: lan, address: 10.2.0.9/24}, nat]}}")
     (start,) = starts(found)
     assert start.warm is not None
-    words = start.warm.words.split()
-    (lease,) = [word for word in words if word.startswith("vmlan.lease=")]
-    assert lease.endswith(",10.2.0.11/24,10.2.0.1,here.internal")
-    (fixed,) = [word for word in words if word.startswith("vmlan.nic=")]
-    assert fixed.endswith(",10.2.0.9/24")
-    assert words[0] == "vmlan.hostname=vm1"
+    told = start.warm.told
+    first, second, third = told.cards
+    assert (first.address, first.gateway, first.leased) == ("10.2.0.11/24", "10.2.0.1", True)
+    assert (second.address, second.gateway, second.leased) == ("10.2.0.9/24", None, False)
+    assert third.address is None
+    assert told.resolver == "search here.internal\nnameserver 10.2.0.1\n"
+    assert told.name == "vm1" and told.words.startswith("vmlan.hostname=vm1 vmlan.nic=")
+    assert told.words.endswith(",10.2.0.9/24")
 
 
 WHY = [

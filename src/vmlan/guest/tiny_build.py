@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vmlan.errors import HostError, MissingProgram
-from vmlan.guest import bzimage, compressed, cpio, elf, kmodules, packages
+from vmlan.guest import bzimage, calls, compressed, cpio, elf, kmodules, packages
 from vmlan.guest.packages import Package
 from vmlan.host.run import find, run
 
 #: The metapackages that lead to a distribution's kernel: Debian's, then Ubuntu's.
 _KERNELS = ("linux-image-amd64", "linux-image-virtual", "linux-image-generic")
-_TOOLS = ("busybox-static", "qemu-guest-agent", "iproute2")
+_TOOLS = ("busybox-static", "qemu-guest-agent")
 
 #: Drivers for the devices that QEMU has on a PC, and the file systems of disks and media.
 _MODULES = (
@@ -28,7 +28,7 @@ _MODULES = (
 _HERE = Path(__file__).parent
 #: The guest's init and what it runs.
 SCRIPTS = _HERE / "tiny_files"
-_MAKERS = ("bzimage", "compressed", "cpio", "elf", "kmodules", "packages", "tiny", "tiny_build")
+_MAKERS = ("bzimage", "calls", "compressed", "cpio", "elf", "kmodules", "packages", "tiny", "tiny_build")
 
 
 def sources() -> tuple[Path, ...]:
@@ -124,11 +124,11 @@ def _add_libraries(
 def _libraries(tree: Path) -> tuple[dict[str, Path], set[str]]:
     """The libraries that the programs need, by name, and the names of those that are not there."""
     present = {path.name: path for path in tree.rglob("*.so*") if not _leaves(path)}
-    programs = [_program(tree, name).read_bytes() for name in ("qemu-ga", "ip")]
-    loader = Path(elf.interpreter(programs[0]) or "ld-linux-x86-64.so.2").name
+    agent = _program(tree, "qemu-ga").read_bytes()
+    loader = Path(elf.interpreter(agent) or "ld-linux-x86-64.so.2").name
     found: dict[str, Path] = {}
     missing: set[str] = set()
-    queue = [loader, *(name for program in programs for name in elf.needed(program))]
+    queue = [loader, *elf.needed(agent)]
     while queue:
         name = queue.pop()
         if name in found or name in missing:
@@ -189,8 +189,6 @@ def _programs(tree: Path) -> Iterator[cpio.Entry]:
         if applet != "busybox":
             yield cpio.symlink(f"bin/{applet}", "busybox")
     yield cpio.file("bin/qemu-ga", _program(tree, "qemu-ga").read_bytes(), 0o755)
-    # What sets up a clone's cards (tiny_files/identity); busybox's is quicker to start.
-    yield cpio.file("lib/vmlan/ip", _program(tree, "ip").read_bytes(), 0o755)
     for name, path in _libraries(tree)[0].items():
         yield cpio.file(f"lib/x86_64-linux-gnu/{name}", path.read_bytes(), 0o755)
         if name.startswith("ld-linux"):
@@ -226,6 +224,7 @@ def _skeleton() -> Iterator[cpio.Entry]:
     yield cpio.file("etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n")
     yield cpio.file("etc/nsswitch.conf", b"hosts: files dns\n")
     yield cpio.file("etc/resolv.conf", b"")
+    yield cpio.file("lib/vmlan/calls", calls.program(), 0o755)
     for path in sorted(SCRIPTS.iterdir()):
         where = {"init": "init", "shutdown": "bin/shutdown"}.get(path.name, f"lib/vmlan/{path.name}")
         yield cpio.file(where, path.read_bytes(), 0o755)

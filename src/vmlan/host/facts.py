@@ -129,7 +129,7 @@ def _processor() -> str:
 
 def _programs(lab: Lab) -> Iterator[str]:
     """What this lab will run. Asked for before anything is started."""
-    yield from ("unshare", "nsenter", "mount", "ip", "sysctl")
+    yield from ("unshare", "nsenter", "chrt", "mount", "ip", "sysctl")
     bridges = [network for network in lab.networks if isinstance(network, BridgeNetwork)]
     if any(bridge.nat for bridge in bridges):
         yield "nft"

@@ -9,28 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vmlan.errors import HostError, VmlanError
 from vmlan.guest.agent import Agent
-from vmlan.guest.pipes import Pipes
-from vmlan.host import starts, templates
-from vmlan.plan import tiny_cmdline
+from vmlan.host import starts, templates, warm
 from vmlan.plan.layout import Layout
-from vmlan.plan.steps import Saved, Start, Warm
-from vmlan.qemu.monitor import Monitor, Refused
+from vmlan.plan.steps import Saved, Start
+from vmlan.qemu.monitor import Monitor
 
 #: How long QEMU may take for an answer, and for loading the state of a template's devices (seconds).
 _ANSWER_TIMEOUT = 30.0
 #: The same for all of a machine's memory, from a disk that may be slow.
 _LOAD_TIMEOUT = 300.0
-#: How long a guest may take to hear who it is (seconds).
-_TELL_TIMEOUT = 20.0
 #: For how long a guest that boots keeps others from booting (seconds).
 _PATIENCE = 60.0
 
@@ -45,14 +39,6 @@ class Started:
 
     notes: tuple[str, ...] = ()
     known: Mapping[str, frozenset[str]] = field(default_factory=dict)
-
-
-class _Unusable(Exception):
-    """A machine could not go on from its template."""
-
-
-class _NotPlugged(_Unusable):
-    """It could not be given a card or disk of its own: no other machine need fare so."""
 
 
 def at_once() -> int:
@@ -122,39 +108,16 @@ class _Starts:
             starts.start(self._layout, step)
             return
         try:
-            self._known[step.machine or step.name] = _go_on(self._layout, step, step.warm)
-        except _NotPlugged as error:  # what is wrong with it is told where it cannot boot either
+            self._known[step.machine or step.name] = warm.go_on(self._layout, step, step.warm)
+        except warm.NotPlugged as error:  # what is wrong with it is told where it cannot boot either
             self._notes.append(f"{step.machine} boots, since it could not go on from its template: {error}")
             starts.start(self._layout, step)
-        except _Unusable as error:
+        except warm.Unusable as error:
             if step.warm.template not in self._useless:
                 self._useless.add(step.warm.template)
                 templates.remove(step.warm.folder)
                 self._notes.append(f"template {step.warm.template} did not work, and is removed: {error}")
             starts.start(self._layout, step)
-
-
-def _go_on(layout: Layout, step: Start, warm: Warm) -> frozenset[str]:
-    """Let a machine go on from its template; the MACs of the cards that have their addresses.
-
-    Raises `_Unusable` when QEMU has ended again.
-    """
-    assert step.ready is not None, step.id
-    with starts.Program(layout, step.name, warm.command, step.log, step.machine or "") as program:
-        try:
-            qmp = step.ready
-            program.wait_until(lambda: starts.qemu_answers(qmp))
-            with Monitor(qmp, _ANSWER_TIMEOUT) as monitor:
-                monitor.do(warm.load)
-                monitor.migrated(_ANSWER_TIMEOUT)
-                _plug(monitor, warm)
-            return _tell(warm)
-        except _NotPlugged:
-            _end(program, step)
-            raise
-        except (VmlanError, OSError) as error:
-            _end(program, step)
-            raise _Unusable(error) from None
 
 
 def _load(layout: Layout, step: Start, saved: Saved) -> None:
@@ -174,39 +137,3 @@ def _load(layout: Layout, step: Start, saved: Saved) -> None:
                 f"machine {step.machine}: QEMU does not take its saved state: {error}"
                 + "".join(f"\n    {line}" for line in words.splitlines()[-5:])
             ) from None
-
-
-def _plug(monitor: Monitor, warm: Warm) -> None:
-    try:
-        monitor.do(warm.plug)
-    except Refused as error:
-        raise _NotPlugged(error) from None
-
-
-def _end(program: starts.Program, step: Start) -> None:
-    """End a machine that is to boot instead."""
-    program.end(signal.SIGKILL)
-    if step.ready is not None:
-        with contextlib.suppress(OSError):
-            step.ready.unlink(missing_ok=True)
-
-
-def _tell(warm: Warm) -> frozenset[str]:
-    """Tell the guest who it is; with a seed that no other has, and the time, which has gone on without it.
-
-    Returns the MACs of the cards that have their addresses, in the guest's own words.
-    """
-    words = f"{warm.words} vmlan.seed={secrets.token_hex(32)} vmlan.time={time.time():.0f}\n"
-    deadline = time.monotonic() + _TELL_TIMEOUT
-    with contextlib.closing(Pipes(warm.identity, deadline)) as pipes:
-        pipes.send(words.encode(), deadline)
-        said = b""
-        while not said.endswith(b"\n"):
-            more = pipes.receive(deadline)
-            if not more:
-                raise HostError("QEMU has ended")
-            said += more
-    answer, *macs = said.decode(errors="replace").split()
-    if answer != tiny_cmdline.KNOWN:
-        raise HostError(f"its guest answers: {said.decode(errors='replace').strip()}")
-    return frozenset(macs)

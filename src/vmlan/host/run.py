@@ -30,6 +30,7 @@ PACKAGES: dict[str, str] = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "setpriv": "util-linux",
+    "chrt": "util-linux",
     "mount": "mount",
     "ping": "iputils-ping",
     "sysctl": "procps",

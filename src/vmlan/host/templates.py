@@ -2,6 +2,7 @@
 
     CACHE/templates/KEY/memory       what was the machine's memory, mapped by all who go on from it
                         state.0 ...  the state of its devices, cut where the MACs of its cards stood
+                        places       what its guest said of itself (guest/telling.py)
                         about.json   what shaped it, and what the other files were like when it was whole
     CACHE/templates/KEY.lock         held while it is made
 
@@ -25,6 +26,8 @@ from pathlib import Path
 
 from vmlan.errors import Busy, HostError, Timeout, UnknownName
 from vmlan.guest.agent import Agent
+from vmlan.guest.pipes import Pipes
+from vmlan.guest.telling import Places
 from vmlan.host import identity, starts
 from vmlan.host.lock import waiting
 from vmlan.plan.facts import RunAs
@@ -49,6 +52,7 @@ LIMIT = 4 << 30
 _REST = 1.0
 
 _ABOUT = "about.json"
+_PLACES = "places"
 
 #: What a template is called while it is made, after its key (`plan.templates`).
 _UNFINISHED = ".new"
@@ -115,6 +119,8 @@ def _boot_and_save(
             program.wait_until(lambda: starts.qemu_answers(step.qmp))
             with Agent(step.agent, step.name, patience) as agent:
                 _settle(agent, deadline)
+            with identity.acting(user):
+                (new / _PLACES).write_bytes(_said(step.identity, deadline))
             time.sleep(_REST)
             with Monitor(step.qmp, _SAVE_TIMEOUT) as monitor:
                 monitor.do(step.save)
@@ -129,6 +135,23 @@ def _settle(agent: Agent, deadline: float) -> None:
         if time.monotonic() > deadline:
             raise Timeout("the template's guest has booted, and is busy all the time")
         time.sleep(0.05)
+
+
+def _said(identity: Path, deadline: float) -> bytes:
+    """The line that its guest says of itself. Raises `Timeout`."""
+    said = b""
+    try:
+        with contextlib.closing(Pipes(identity, deadline)) as pipes:
+            while not said.endswith(b"\n"):
+                said += pipes.receive(deadline)
+    except TimeoutError:
+        raise Timeout("the template's guest does not say where it has places for cards") from None
+    return said
+
+
+def places(folder: Path) -> Places:
+    """What its guest said of itself. Raises `telling.Untold`, `OSError`."""
+    return Places.read((folder / _PLACES).read_text())
 
 
 def cut(new: Path, macs: Sequence[str]) -> None:

@@ -159,9 +159,19 @@ def _go_on(warm: Warm, qmp: Path, log: Path, layout: Layout) -> str:
             _monitor(warm.load, qmp),
             "# when its state is loaded:",
             _monitor(warm.plug, qmp),
-            f"# its guest is told, through {warm.identity}.in, with a seed and the time: {warm.words}",
+            *_told(warm),
         )
     )
+
+
+def _told(warm: Warm) -> Iterator[str]:
+    told = warm.told
+    yield f"# its guest is told, through {warm.identity}.in, with a seed and the time:"
+    yield f"# {told.words}"
+    for card in told.cards:
+        if card.address is not None:
+            way = f", default via {card.gateway}" if card.gateway else ""
+            yield f"# {card.mac} has {card.address}{way}{'; its lease is asked for later' * card.leased}"
 
 
 def _monitor(lines: tuple[str, ...], qmp: Path) -> str:

@@ -74,7 +74,12 @@ def start(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Step:
         f"machine {machine.name}",
         f"{machine.name}: {_runs(machine)}, {cmdline.size(machine.memory)}, {nics}",
         process_name(machine.name),
-        Command(argv, user=facts.user, devices=macvtaps.devices(links.of(machine.name))),
+        Command(
+            argv,
+            user=facts.user,
+            devices=macvtaps.devices(links.of(machine.name)),
+            batch=needed.accel == "tcg",
+        ),
         where.log,
         ready=where.qmp,
         machine=machine.name,

@@ -26,7 +26,8 @@ class Command(msgspec.Struct, frozen=True):
     """One program to run: its argument list and what it reads on standard input.
 
     `user`: as whom, "UID:GID", where that is not who runs vmlan. `devices`: macvtap interfaces whose device
-    files it finds open, as its descriptors from `FIRST_DEVICE` on.
+    files it finds open, as its descriptors from `FIRST_DEVICE` on. `batch`: it is not interrupted by another
+    that wakes up (`spaced`).
     """
 
     argv: tuple[str, ...]
@@ -34,6 +35,7 @@ class Command(msgspec.Struct, frozen=True):
     space: Space = Space.HOST
     user: str = ""
     devices: tuple[str, ...] = ()
+    batch: bool = False
 
 
 class MakeFolder(msgspec.Struct, frozen=True, tag=True):
@@ -125,12 +127,41 @@ class BridgeNic(msgspec.Struct, frozen=True, tag=True):
     parts: tuple[Interfaces | Run, ...]
 
 
+class Card(msgspec.Struct, frozen=True):
+    """A card as its guest is told of it; without an address, the guest sees to it by itself.
+
+    `address`: of IPv4, with prefix length. `leased`: the guest is still to ask DHCP for it.
+    """
+
+    mac: str
+    address: str | None = None
+    gateway: str | None = None
+    leased: bool = False
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What a guest that goes on from a template is told: who it is.
+
+    `words`: what its command line would have said. `cards`: those in its template's places; `elsewhere`: how
+    many others it has. `resolver`: its resolv.conf(5). `later`: for how long it puts off what nobody waits
+    for (seconds).
+    """
+
+    name: str
+    words: str
+    cards: tuple[Card, ...]
+    elsewhere: int
+    resolver: str
+    later: int
+
+
 class Warm(msgspec.Struct, frozen=True):
     """How a machine goes on where its template was stopped, instead of booting.
 
     `command` starts QEMU with the template's memory, to be written to privately. `load` and `plug` are lines
     for QEMU's monitor (QEMU, docs/system/monitor): what loads the state of the template's devices, and what
-    plugs the machine's own cards and disks in. Then its guest is told `words`, through the pipes `identity`.
+    plugs the machine's own cards and disks in. Then its guest is told who it is, through the
+    pipes `identity`.
     """
 
     template: str  #: the template's key
@@ -139,7 +170,7 @@ class Warm(msgspec.Struct, frozen=True):
     load: tuple[str, ...]
     plug: tuple[str, ...]
     identity: Path
-    words: str
+    told: Told
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -186,6 +217,7 @@ class MakeTemplate(msgspec.Struct, frozen=True, tag=True):
     log: Path
     qmp: Path
     agent: Path
+    identity: Path
     save: tuple[str, ...]
     folder: Path
     parts: tuple[tuple[str, str], ...]
@@ -260,8 +292,12 @@ def spaced(command: Command, layout_net: Path | None) -> tuple[str, ...]:
 
     `layout_net` None: it is run there already. A user who is not root gets no more rights by what he runs
     (setpriv(1), no-new-privs). Device files are opened before that: they are root's.
+
+    Emulated machines run in batch (chrt(1), sched(7)): when many wake up together, for one broadcast, they
+    then have their turns one after the other. If they interrupt each other, all of them are busy for as long
+    as all take together, and the clock's ticks of each, 250 a second, take more than what there is to do.
     """
-    argv = command.argv
+    argv = ("chrt", "--batch", "0", *command.argv) if command.batch else command.argv
     if command.user:
         uid, _, gid = command.user.partition(":")
         become = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--init-groups", "--no-new-privs", "--")

@@ -18,6 +18,7 @@ import hashlib
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from vmlan.model import BridgeNetwork, Firmware, Lab, Machine
@@ -26,13 +27,13 @@ from vmlan.plan import topology as topo
 from vmlan.plan.facts import Facts
 from vmlan.plan.hardware import hardware, static
 from vmlan.plan.layout import MachineFiles
-from vmlan.plan.steps import Command, MakeFolder, MakeTemplate, Space, Step, Warm
+from vmlan.plan.steps import Card, Command, MakeFolder, MakeTemplate, Space, Step, Told, Warm
 from vmlan.plan.topology import Link, Topology
 from vmlan.qemu import cmdline, features, state_files
 from vmlan.qemu.cmdline import Hardware, Memory, Netdev
 
 #: Raised when how a template is made changes in a way that its command line does not show.
-_FORM = 2
+_FORM = 3
 
 #: The longest line that QEMU's monitor takes; it cuts off the rest (QEMU, monitor/hmp.c: char buf[1024]).
 _LINE = 1000
@@ -54,6 +55,11 @@ _NOBODYS = "52:54:00:76:6d"
 _SOME_KEY = "0123456789abcdef"
 
 _CAPABILITY = f"migrate_set_capability {features.IGNORE_SHARED} on"
+
+#: Else QEMU sends five broadcasts for each card that it loads the state of, to tell switches that a machine
+#: has moved (QEMU, qapi/migration.json: announce-rounds); a hundred machines wake each other with them fifty
+#: thousand times.
+_SILENT = "migrate_set_parameter announce-rounds 0"
 
 #: What it takes of QEMU (`features`).
 _FEATURES = ("device vmgenid", "way to save a machine without its memory")
@@ -153,31 +159,60 @@ def warm(lab: Lab, machine: Machine, links: tuple[Link, ...], facts: Facts) -> W
     return Warm(
         template=key,
         folder=folder,
-        command=Command(argv, user=facts.user, devices=macvtaps.devices(links)),
+        command=Command(argv, user=facts.user, devices=macvtaps.devices(links), batch=full.accel == "tcg"),
         load=_load(folder, there, facts),
         plug=(*cmdline.plugging(full, there), "cont"),
         identity=where.identity,
-        words=_who(lab, machine, links),
+        told=_who(lab, machine, links),
     )
 
 
 def _load(folder: Path, there: tuple[Netdev, ...], facts: Facts) -> tuple[str, ...]:
-    return (_CAPABILITY, state_files.load_pieces(folder, [netdev.mac for netdev in there], facts.qemu))
+    return (
+        _CAPABILITY,
+        _SILENT,
+        state_files.load_pieces(folder, [netdev.mac for netdev in there], facts.qemu),
+    )
 
 
-def _who(lab: Lab, machine: Machine, links: tuple[Link, ...]) -> str:
-    """What the guest is told: who it is, how many cards it has, and what they will be leased."""
-    leases = [
-        (link.mac, str(link.address), str(link.network.host.ip), topo.domain(lab))
-        for link in links
-        if isinstance(link.network, BridgeNetwork)
-        and link.network.dhcp
-        and link.network.host is not None
-        and link.address is not None
-        and link.nic.address is None
-    ]
-    own = tiny_cmdline.identity(machine.name, static(links))
-    return f"{own} {tiny_cmdline.cards(len(links), leases, len(lab.machines))}"
+#: How long a machine that is told who it is puts off what nobody waits for (seconds): its own part, and for
+#: each machine of its lab, so that the last of many has started before the first asks for its leases.
+_LATER, _LATER_EACH = 30, 1
+
+
+def _who(lab: Lab, machine: Machine, links: tuple[Link, ...]) -> Told:
+    """What the guest is told: who it is, and what its cards will be leased."""
+    there = tuple(link for link in links if _device(link) == _PLACE)
+    elsewhere = len(links) - len(there)
+    leased = [lessor for link in there if (lessor := _lessor(link)) is not None]
+    resolver = [f"search {topo.domain(lab)}", *(f"nameserver {ip}" for ip in leased)] if leased else []
+    return Told(
+        name=machine.name,
+        words=tiny_cmdline.identity(machine.name, static(links)),
+        cards=tuple(_card(link) for link in there),
+        elsewhere=elsewhere,
+        # Of those that are plugged in nobody knows yet whether they are the first.
+        resolver="".join(f"{line}\n" for line in resolver) if not elsewhere else "",
+        later=_LATER + _LATER_EACH * len(lab.machines),
+    )
+
+
+def _lessor(link: Link) -> IPv4Address | None:
+    """Who leases a card an address that is known before: nobody else is leased what is reserved for it."""
+    network = link.network
+    if not isinstance(network, BridgeNetwork) or not network.dhcp or network.host is None:
+        return None
+    return network.host.ip if link.address is not None and link.nic.address is None else None
+
+
+def _card(link: Link) -> Card:
+    if link.nic.address6 is not None:
+        return Card(link.mac)
+    if link.nic.address is not None:
+        return Card(link.mac, str(link.nic.address), None if link.gateway is None else str(link.gateway))
+    if (lessor := _lessor(link)) is not None:
+        return Card(link.mac, str(link.address), str(lessor), leased=True)
+    return Card(link.mac)
 
 
 def resumed(machine: Machine, links: tuple[Link, ...], facts: Facts) -> tuple[str, ...]:
@@ -262,10 +297,16 @@ def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts
         " without disks, its cards leading nowhere, and stopped; they go on from there",
         key=key,
         name=f"template-{key}",
-        command=Command(cmdline.command(facts.qemu.path, bare), user=facts.user, space=Space.LAB),
+        command=Command(
+            cmdline.command(facts.qemu.path, bare),
+            user=facts.user,
+            space=Space.LAB,
+            batch=bare.accel == "tcg",
+        ),
         log=run.log,
         qmp=run.qmp,
         agent=run.agent,
+        identity=run.identity,
         save=("stop", _CAPABILITY, state_files.save(state, facts.qemu)),
         folder=folder,
         parts=one.parts,

@@ -27,11 +27,11 @@ _BASE = (
     "hardened_usercopy=off",
     "kfence.sample_interval=0",
     "nowatchdog",
+    # An idle guest is idle, and wakes up less for a packet: else the kernel compares its clocks twice a
+    # second, and its timer goes on until what a packet took is freed.
+    "tsc=reliable",
+    "rcu_nocbs=0",
 )
-
-
-#: What the guest answers when it knows who it is; the MACs of the cards that have their addresses follow.
-KNOWN = "known"
 
 
 def append(hostname: str, nics: Sequence[tuple[str, str, str | None]], extra: str = "") -> str:
@@ -56,22 +56,4 @@ def identity(hostname: str, nics: Sequence[tuple[str, str, str | None]]) -> str:
     words = [f"vmlan.hostname={hostname}"]
     for mac, address, gateway in nics:
         words.append(f"vmlan.nic={','.join([mac.lower(), address, *([gateway] if gateway else [])])}")
-    return " ".join(words)
-
-
-#: How long a machine that is told who it is puts off what nobody waits for (seconds): its own part, and for
-#: each machine of its lab, so that the last of many has started before the first asks for its leases.
-_LATER, _LATER_EACH = 30, 1
-
-
-def cards(count: int, leases: Sequence[tuple[str, str, str, str]], machines: int) -> str:
-    """What one of so many machines is told besides: how many cards it has, and what DHCP will lease them.
-
-    Of `leases`, each is a MAC, an address with prefix length, that of gateway and DNS, and a domain.
-    It is given that at once, and asks for it later: what is reserved for it nobody else is leased.
-    """
-    words = [f"vmlan.cards={count}", f"vmlan.later={_LATER + _LATER_EACH * machines}"]
-    words += [
-        f"vmlan.lease={mac.lower()},{address},{server},{domain}" for mac, address, server, domain in leases
-    ]
     return " ".join(words)

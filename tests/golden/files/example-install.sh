@@ -120,9 +120,9 @@ qemu-img create -q -f qcow2 -b /cache/media/grub-usb/image \
     -F raw /home/user/.local/state/vmlan/here-123456/cd-first/disk0.qcow2
 
 # installer: debian-installer, 1024M, virtio on lan
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 \
-    -name installer -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 1024M -smp 1 \
-    -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name installer -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 1024M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-installer/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-installer/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-installer/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
@@ -137,8 +137,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-installer/qemu.log 2>&1 &
 
 # empty: what its disks and media hold, 64M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name empty \
-    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name empty -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-empty/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-empty/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-empty/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
@@ -151,9 +152,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-empty/qemu.log 2>&1 &
 
 # disk-first: what its disks and media hold, 64M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 \
-    -name disk-first -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 64M -smp 1 \
-    -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name disk-first -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-disk-first/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-disk-first/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-disk-first/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
@@ -166,9 +167,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-disk-first/qemu.log 2>&1 &
 
 # cd-first: what its disks and media hold, 64M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 \
-    -name cd-first -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 64M -smp 1 \
-    -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name cd-first -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-cd-first/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-cd-first/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-cd-first/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \

@@ -97,8 +97,9 @@ mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-tester
 mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-tester/agent.in /run/user/1000/vmlan/here-123456/vm-tester/agent.out /run/user/1000/vmlan/here-123456/vm-tester/identity.in /run/user/1000/vmlan/here-123456/vm-tester/identity.out
 
 # floppy: what its disks and media hold, 64M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name floppy \
-    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name floppy -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-floppy/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-floppy/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-floppy/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
@@ -109,8 +110,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-floppy/qemu.log 2>&1 &
 
 # stick: what its disks and media hold, 64M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name stick \
-    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name stick -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-stick/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-stick/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-stick/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
@@ -122,8 +124,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-stick/qemu.log 2>&1 &
 
 # cd: what its disks and media hold, 512M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name cd \
-    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 512M -smp 1 -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name cd -nodefaults -no-user-config -machine pc,accel=tcg \
+    -cpu max -m 512M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-cd/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-cd/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-cd/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
@@ -134,9 +137,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-cd/qemu.log 2>&1 &
 
 # network: ipxe, 64M, e1000 on lan
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 \
-    -name network -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 64M -smp 1 \
-    -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name network -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-network/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-network/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-network/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
@@ -149,8 +152,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-network/qemu.log 2>&1 &
 
 # tester: memtest86+, 64M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name tester \
-    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name tester -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-tester/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-tester/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-tester/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \

@@ -50,9 +50,9 @@ mkdir -p -m 700 /run/user/1000/vmlan/here-123456/vm-handed-through
 mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-handed-through/agent.in /run/user/1000/vmlan/here-123456/vm-handed-through/agent.out /run/user/1000/vmlan/here-123456/vm-handed-through/identity.in /run/user/1000/vmlan/here-123456/vm-handed-through/identity.out
 
 # emulated: ipxe, 64M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 \
-    -name emulated -nodefaults -no-user-config -machine pc-q35-7.2,accel=tcg -cpu max -m 64M -smp 1 \
-    -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name emulated -nodefaults -no-user-config \
+    -machine pc-q35-7.2,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-emulated/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-emulated/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-emulated/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
@@ -63,8 +63,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-emulated/qemu.log 2>&1 &
 
 # fast: ipxe, 64M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name fast \
-    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name fast -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-fast/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-fast/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-fast/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
@@ -75,9 +76,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-fast/qemu.log 2>&1 &
 
 # handed-through: ipxe, 64M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 \
-    -name handed-through -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 64M -smp 1 \
-    -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name handed-through -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 64M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-handed-through/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-handed-through/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-handed-through/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \

@@ -116,8 +116,9 @@ qemu-img convert -f raw \
     -O qcow2 /fw/VARS.fd /home/user/.local/state/vmlan/here-123456/buses/uefi.qcow2
 
 # new: what its disks and media hold, 512M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name new \
-    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 512M -smp 1 -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name new -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 512M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-new/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-new/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-new/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
@@ -128,9 +129,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-new/qemu.log 2>&1 &
 
 # overlay: debian.qcow2, 1024M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 \
-    -name overlay -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 1024M -smp 2 \
-    -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name overlay -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 1024M -smp 2 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-overlay/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-overlay/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-overlay/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
@@ -141,15 +142,16 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-overlay/qemu.log 2>&1 &
 
 # data: the embedded guest, 256M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name data \
-    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name data -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-data/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-data/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-data/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-data/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog vmlan.hostname=data' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=data' \
     -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/data/disk0.qcow2,format=qcow2,backing.driver=raw,discard=unmap \
     -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
     -drive if=none,id=disk1,file=/labs/here/a,,b:c.img,format=raw,discard=unmap \
@@ -157,8 +159,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-data/qemu.log 2>&1 &
 
 # live: live.iso, 512M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name live \
-    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 512M -smp 1 -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name live -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 512M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-live/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-live/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-live/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
@@ -171,9 +174,10 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-live/qemu.log 2>&1 &
 
 # floppy: what its disks and media hold, 512M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name floppy \
-    -nodefaults -no-user-config -machine q35,accel=tcg -cpu max -m 512M -smp 1 -display none \
-    -vga std -qmp unix:/run/user/1000/vmlan/here-123456/vm-floppy/qmp,server=on,wait=off \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name floppy -nodefaults -no-user-config \
+    -machine q35,accel=tcg -cpu max -m 512M -smp 1 -display none -vga std \
+    -qmp unix:/run/user/1000/vmlan/here-123456/vm-floppy/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-floppy/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-floppy/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-floppy/agent \
@@ -183,8 +187,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-floppy/qemu.log 2>&1 &
 
 # direct: the kernel vmlinuz, 512M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name direct \
-    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 512M -smp 1 -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name direct -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 512M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-direct/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-direct/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-direct/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
@@ -195,7 +200,7 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-direct/qemu.log 2>&1 &
 
 # extra: the embedded guest, 256M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host env \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt --batch 0 env \
     --chdir=/labs/here /usr/bin/qemu-system-x86_64 -name extra -nodefaults -no-user-config \
     -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-extra/qmp,server=on,wait=off \
@@ -204,14 +209,15 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host env \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-extra/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog vmlan.hostname=extra' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=extra' \
     -rtc base=localtime \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-extra/qemu.log 2>&1 &
 
 # old: what its disks and media hold, 512M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name old \
-    -nodefaults -no-user-config -machine pc-q35-7.2,accel=tcg -cpu max -m 512M -smp 1 -display none \
-    -vga std -qmp unix:/run/user/1000/vmlan/here-123456/vm-old/qmp,server=on,wait=off \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name old -nodefaults -no-user-config \
+    -machine pc-q35-7.2,accel=tcg -cpu max -m 512M -smp 1 -display none -vga std \
+    -qmp unix:/run/user/1000/vmlan/here-123456/vm-old/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-old/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-old/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-old/agent \
@@ -227,8 +233,9 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-old/qemu.log 2>&1 &
 
 # buses: what its disks and media hold, 512M, no NIC
-nsenter --net=/run/user/1000/vmlan/here-123456/net/host /usr/bin/qemu-system-x86_64 -name buses \
-    -nodefaults -no-user-config -machine pc,accel=tcg -cpu max -m 512M -smp 1 -display none -vga std \
+nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
+    --batch 0 /usr/bin/qemu-system-x86_64 -name buses -nodefaults -no-user-config \
+    -machine pc,accel=tcg -cpu max -m 512M -smp 1 -display none -vga std \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-buses/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-buses/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-buses/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \

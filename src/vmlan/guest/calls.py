@@ -1,0 +1,185 @@
+"""System calls that a guest is told to do, one after the other: the quickest way for it to become somebody.
+
+Under emulation a guest takes ten times as long for code that it runs for the first time, since that is
+translated first; a shell and the programs that it starts run a lot of such code. So all that they would do is
+put together here, as a `Request` for a program of 30 instructions (`program`), which waits in the guest: it
+does the calls and sends the request back, with each call's result in the call's place.
+
+Linux on x86-64: numbers of calls as in arch/x86/entry/syscalls/syscall_64.tbl, their registers as in
+syscall(2), the program's file as in elf(5).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+WRITE, IOCTL, NANOSLEEP, SENDTO, RECVFROM, SETHOSTNAME, CLOCK_SETTIME, EXIT_GROUP = (
+    *(1, 16, 35, 44, 45, 170, 227, 231),
+)
+
+#: Where the program is in its memory, and where in it the request is, and how long that may be (bytes).
+_BASE, _BUFFER, _ROOM = 0x400000, 0x401000, 0x8000
+
+#: A request: how long it is, and then its calls; after the last one, the next request is waited for.
+_HEAD, _CALL, _END = struct.Struct("<Q"), struct.Struct("<q6Q"), struct.pack("<q", -1)
+
+#: A socket for routes is opened first, so that its number is the lowest that is free.
+_AF_NETLINK, _SOCK_RAW, _SYS_SOCKET = 16, 3, 41
+
+
+def _word(number: int) -> str:
+    """32 bits, the low end first."""
+    return struct.pack("<I", number).hex()
+
+
+#: The program: a label, bytes (Intel's manual, volume 2), and for a short jump, where to.
+_CODE = (
+    # The buffer's pages are there before anybody goes on from here.
+    ("", f"bf {_word(_BUFFER)}", ""),  # mov edi, buffer
+    ("", f"b9 {_word(_ROOM)}", ""),  # mov ecx, room
+    ("", "31c0 f3aa", ""),  # xor eax, eax; rep stosb
+    ("", f"b8 {_word(_SYS_SOCKET)}", ""),  # mov eax, socket
+    ("", f"bf {_word(_AF_NETLINK)}", ""),  # mov edi, AF_NETLINK
+    ("", f"be {_word(_SOCK_RAW)}", ""),  # mov esi, SOCK_RAW
+    ("", "31d2 0f05", ""),  # xor edx, edx; syscall
+    ("again", "31db", ""),  # xor ebx, ebx: so much of the request is there
+    ("more", "31c0 31ff", ""),  # xor eax, eax (read); xor edi, edi (from standard input)
+    ("", f"8db3 {_word(_BUFFER)}", ""),  # lea esi, [rbx + buffer]
+    ("", f"ba {_word(_ROOM)}", ""),  # mov edx, room
+    ("", "29da 0f05", ""),  # sub edx, ebx; syscall
+    ("", "85c0 7e", "over"),  # test eax, eax; jle over
+    ("", "01c3", ""),  # add ebx, eax
+    ("", "83fb08 72", "more"),  # cmp ebx, 8; jb more
+    ("", f"3b1c25 {_word(_BUFFER)}", ""),  # cmp ebx, [buffer]
+    ("", "72", "more"),  # jb more
+    ("", f"bd {_word(_BUFFER + _HEAD.size)}", ""),  # mov ebp, the first call
+    ("next", "488b4500", ""),  # mov rax, [rbp]
+    ("", "4885c0 78", "again"),  # test rax, rax; js again
+    ("", "488b7d08 488b7510", ""),  # mov rdi, [rbp + 8]; mov rsi, [rbp + 16]
+    ("", "488b5518 4c8b5520", ""),  # mov rdx, [rbp + 24]; mov r10, [rbp + 32]
+    ("", "4c8b4528 4c8b4d30", ""),  # mov r8, [rbp + 40]; mov r9, [rbp + 48]
+    ("", "0f05 48894500", ""),  # syscall; mov [rbp], rax
+    ("", "4883c538 eb", "next"),  # add rbp, 56; jmp next
+    ("over", f"b8 {_word(EXIT_GROUP)}", ""),  # mov eax, exit_group
+    ("", f"bf {_word(1)} 0f05", ""),  # mov edi, 1; syscall
+)
+
+
+def _assembled() -> bytes:
+    code = bytearray()
+    labels: dict[str, int] = {}
+    jumps: list[tuple[int, str]] = []
+    for label, octets, target in _CODE:
+        if label:
+            labels[label] = len(code)
+        code += bytes.fromhex(octets)
+        if target:
+            jumps.append((len(code), target))
+            code.append(0)
+    for place, target in jumps:
+        code[place : place + 1] = struct.pack("b", labels[target] - place - 1)
+    return bytes(code)
+
+
+def program() -> bytes:
+    """The program that does the calls, a static ELF file. It reads from descriptor 0 until that ends."""
+    code = _assembled()
+    head, segment = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQQQ")
+    start = head.size + segment.size
+    return (
+        head.pack(
+            b"\x7fELF\x02\x01\x01",
+            *(2, 62, 1),  # ET_EXEC, EM_X86_64, EV_CURRENT
+            *(_BASE + start, head.size, 0),  # where it starts, where its one segment is told of, no sections
+            *(0, head.size, segment.size, 1, 0, 0, 0),
+        )
+        + segment.pack(
+            *(1, 7, 0, _BASE, _BASE),  # PT_LOAD, to be read, written and run
+            *(start + len(code), _BUFFER - _BASE + _ROOM, 0x1000),
+        )
+        + code
+    )
+
+
+class TooLong(ValueError):
+    """A request has no room in the program's memory."""
+
+
+@dataclass
+class Request:
+    """Calls, in order. What they point to is put behind them."""
+
+    _calls: list[tuple[int, tuple[int | bytes, ...]]] = field(default_factory=list)
+
+    def call(self, number: int, *arguments: int | bytes) -> int:
+        """Add one, and return which it is. Bytes are passed by their address, and may be written to."""
+        self._calls.append((number, arguments))
+        return len(self._calls) - 1
+
+    def reply(self, descriptor: int = 1) -> None:
+        """Have all of it sent back as it is by then."""
+        self.call(WRITE, descriptor, _REQUEST, _WHOLE)
+
+    def built(self) -> bytes:
+        """What the program is sent. Raises `TooLong`."""
+        places = self._places()
+        whole = places[-1][0] + places[-1][1] if places else self._behind()
+        if whole > _ROOM:
+            raise TooLong(f"{whole} bytes")
+        calls, data = b"", b""
+        given = iter(places)
+        for number, arguments in self._calls:
+            values = []
+            for value in arguments:
+                if isinstance(value, bytes):
+                    place, size = next(given)
+                    data += value.ljust(size, b"\0")
+                    values.append(_BUFFER + place)
+                else:
+                    values.append({_REQUEST: _BUFFER, _WHOLE: whole}.get(value, value))
+            calls += _CALL.pack(number, *values, *[0] * (6 - len(values)))
+        return _HEAD.pack(whole) + calls + _END + data
+
+    def results(self, reply: bytes) -> Results:
+        """Read what came back: as many bytes as were sent."""
+        numbers = tuple(
+            _CALL.unpack_from(reply, _HEAD.size + which * _CALL.size)[0] for which in range(len(self._calls))
+        )
+        places = iter(self._places())
+        written = tuple(
+            tuple(
+                reply[place : place + len(value)]
+                for value in arguments
+                if isinstance(value, bytes)
+                for place, _ in (next(places),)
+            )
+            for _, arguments in self._calls
+        )
+        return Results(numbers, written)
+
+    def _behind(self) -> int:
+        return _HEAD.size + _CALL.size * len(self._calls) + len(_END)
+
+    def _places(self) -> list[tuple[int, int]]:
+        """Where in the request what calls point to is, and how much room it has there."""
+        places, where = [], self._behind()
+        for _, arguments in self._calls:
+            for value in arguments:
+                if isinstance(value, bytes):
+                    size = -len(value) // 8 * -8
+                    places.append((where, size))
+                    where += size
+        return places
+
+
+#: Stand for where the request is, and how long it is.
+_REQUEST, _WHOLE = -1, -2
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the calls returned (negative: an errno), and what is then in the bytes that each was given."""
+
+    numbers: tuple[int, ...]
+    written: tuple[tuple[bytes, ...], ...]

@@ -1,0 +1,95 @@
+"""Letting a machine go on from its template: its state, its own cards and disks, and who it is."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import secrets
+import signal
+import time
+
+from vmlan.errors import HostError, VmlanError
+from vmlan.guest import telling
+from vmlan.guest.pipes import Pipes
+from vmlan.host import starts, templates
+from vmlan.plan.layout import Layout
+from vmlan.plan.steps import Start, Warm
+from vmlan.qemu.monitor import Monitor, Refused
+
+#: How long QEMU may take for an answer, and for loading the state of a template's devices (seconds).
+_ANSWER_TIMEOUT = 30.0
+#: How long a guest may take to do what it is told (seconds).
+_TELL_TIMEOUT = 20.0
+#: Over how long machines that started together spread what nobody waits for (seconds).
+_SPREAD = 64.0
+
+
+class Unusable(Exception):
+    """A machine could not go on from its template."""
+
+
+class NotPlugged(Unusable):
+    """It could not be given a card or disk of its own: no other machine need fare so."""
+
+
+def go_on(layout: Layout, step: Start, warm: Warm) -> frozenset[str]:
+    """Let a machine go on from its template; the MACs of the cards that have their addresses.
+
+    Raises `Unusable` when QEMU has ended again.
+    """
+    assert step.ready is not None, step.id
+    with starts.Program(layout, step.name, warm.command, step.log, step.machine or "") as program:
+        try:
+            qmp = step.ready
+            program.wait_until(lambda: starts.qemu_answers(qmp))
+            with Monitor(qmp, _ANSWER_TIMEOUT) as monitor:
+                monitor.do(warm.load)
+                monitor.migrated(_ANSWER_TIMEOUT)
+                _plug(monitor, warm)
+            return _tell(warm)
+        except NotPlugged:
+            _end(program, step)
+            raise
+        except (VmlanError, OSError, telling.Untold) as error:
+            _end(program, step)
+            raise Unusable(error) from None
+
+
+def _plug(monitor: Monitor, warm: Warm) -> None:
+    try:
+        monitor.do(warm.plug)
+    except Refused as error:
+        raise NotPlugged(error) from None
+
+
+def _end(program: starts.Program, step: Start) -> None:
+    """End a machine that is to boot instead."""
+    program.end(signal.SIGKILL)
+    if step.ready is not None:
+        with contextlib.suppress(OSError):
+            step.ready.unlink(missing_ok=True)
+
+
+def _tell(warm: Warm) -> frozenset[str]:
+    """Tell the guest who it is; with a seed that no other has, and the time, which has gone on without it.
+
+    Returns the MACs of the cards that have their addresses, as the guest's kernel says.
+    """
+    told = telling.telling(
+        warm.told,
+        templates.places(warm.folder),
+        seed=secrets.token_bytes(32),
+        now=time.time(),
+        later=warm.told.later + random.uniform(0, _SPREAD),
+    )
+    request = told.request.built()
+    deadline = time.monotonic() + _TELL_TIMEOUT
+    with contextlib.closing(Pipes(warm.identity, deadline)) as pipes:
+        pipes.send(request, deadline)
+        said = b""
+        while len(said) < len(request):
+            more = pipes.receive(deadline)
+            if not more:
+                raise HostError("QEMU has ended")
+            said += more
+    return told.known(said)
