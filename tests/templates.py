@@ -15,10 +15,10 @@ def made(root: Path, key: str, kib: int = 64, *, used: float | None = None, **pa
     new = root / f"{key}.new"
     new.mkdir(parents=True)
     (new / "memory").write_bytes(os.urandom(kib * 1024))
-    (new / "state.0").write_bytes(b"state")
-    (new / "places").write_text("places 2 virtio2 virtio3\n")
+    (new / "state").write_bytes(b"state")
     (root / f"{key}.lock").touch()
-    templates.finish(new, root / key, {**PARTS, **parts})
+    about = templates.About({**PARTS, **parts}, "places 2 virtio2 virtio3", [])
+    templates.finish(new, root / key, about)
     if used is not None:
         os.utime(root / key / "about.json", (used, used))
     return root / key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -67,7 +68,7 @@ def written_to(folder: Path) -> None:
 
 
 def without_its_state(folder: Path) -> None:
-    (folder / "state.0").unlink()
+    (folder / "state").unlink()
 
 
 def half_made(folder: Path) -> None:
@@ -170,9 +171,10 @@ def test_a_state_that_does_not_load(bench: Bench, own: Path) -> None:
     (folder,) = templates.kept(own)
     new = folder.folder.with_name(f"{folder.key}.new")
     folder.folder.rename(new)
-    state = (new / "state.0").read_bytes()
-    (new / "state.0").write_bytes(state[: len(state) // 2])
-    templates.finish(new, folder.folder, folder.parts)
+    state = (new / "state").read_bytes()
+    (new / "state").write_bytes(state[: len(state) // 2])
+    about = json.loads((new / "about.json").read_text())
+    templates.finish(new, folder.folder, templates.About(about["parts"], about["guest"], about["macs"]))
     bench.write("machines: {vm1: {memory: 128M}, vm2: {memory: 128M}}\n")
     done = bench.vmlan("up")
     assert done.code == 0, done.err

@@ -28,13 +28,13 @@ def written_to(folder: Path) -> None:
 
 
 def replaced(folder: Path) -> None:
-    text = (folder / "state.0").read_bytes()
-    (folder / "state.0").unlink()
-    (folder / "state.0").write_bytes(text)
+    text = (folder / "state").read_bytes()
+    (folder / "state").unlink()
+    (folder / "state").write_bytes(text)
 
 
 def state_lost(folder: Path) -> None:
-    (folder / "state.0").unlink()
+    (folder / "state").unlink()
 
 
 def about_lost(folder: Path) -> None:
@@ -209,5 +209,30 @@ def test_one_that_hangs_always_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_state_without_its_macs_is_no_template(tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(b"of something else")
-    with pytest.raises(HostError, match="not as expected: 52:54:00:76:6d:00 is not there once"):
-        templates.cut(tmp_path, ["52:54:00:76:6d:00"])
+    with pytest.raises(HostError, match="not as expected: 52:54:00:76:6d:00 does not stand in it"):
+        templates.find_macs(tmp_path, ["52:54:00:76:6d:00"], bound=False)
+
+
+def test_what_of_its_memory_differs_is_in_its_state_too(tmp_path: Path) -> None:
+    """The pages in which MACs stand are added, and a machine's own stand in all places."""
+    mac, own = bytes.fromhex("525400766d00"), bytes.fromhex("52540001265c")
+    section, last = b"\1\0\0\0\2\3ram", b"\3\0\0\0\2" + bytes(7) + b"\x10\x7e\0\0\0\2"
+    (tmp_path / "state").write_bytes(b"QEVM" + section + b"its blocks" + last + b"a card: " + mac)
+    page = bytearray(os.urandom(4096))
+    page[100:106] = page[300:306] = mac
+    (tmp_path / "memory").write_bytes(bytes(8192) + page + bytes(4096))
+    where = templates.find_macs(tmp_path, ["52:54:00:76:6d:00"], bound=True)
+    added = (8192 | 8).to_bytes(8, "big") + b"\6pc.ram" + page
+    whole = b"QEVM" + section + b"its blocks" + last[:5] + added + last[5:] + b"a card: " + mac
+    assert (tmp_path / "state").read_bytes() == whole
+    templates.finish(tmp_path, tmp_path.with_name("key"), templates.About({}, "places 2 virtio2", where))
+    state, places = templates.state(tmp_path.with_name("key"), ["52:54:00:01:26:5c"])
+    assert state == whole.replace(mac, own) and state.count(own) == 3
+    assert (places.index, places.names) == (2, ("virtio2",))
+
+
+def test_a_mac_over_two_pages_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(b"")
+    (tmp_path / "memory").write_bytes(bytes(4093) + bytes.fromhex("525400766d00") + bytes(4093))
+    with pytest.raises(HostError, match="over two pages"):
+        templates.find_macs(tmp_path, ["52:54:00:76:6d:00"], bound=True)

@@ -1,53 +1,57 @@
-"""A state, cut where MACs stand in it, and put together again with others."""
+"""A state of a machine: where MACs stand in it, others in their places, and pages of memory that are added."""
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
+import os
 
 import pytest
 
-from tests import labs
 from vmlan.qemu import state_files
 
 ONE, TWO = "52:54:00:76:6d:00", "52:54:00:76:6d:01"
 OCTETS = {mac: bytes.fromhex(mac.replace(":", "")) for mac in (ONE, TWO)}
+#: As QEMU writes it when memory is a file: the section begins, with its blocks, and ends.
+BEGIN = b"QEVM\0\0\0\3" + b"\1\0\0\0\2\3ram\0\0\0\0\0\0\0\4" + b"\6pc.ram"
+END = b"\3\0\0\0\2"
+LAST = b"\0\0\0\0\0\0\0\x10\x7e\0\0\0\2"
 
 
-def test_what_the_shell_puts_together_is_the_state_with_other_macs(tmp_path: Path) -> None:
-    """With bytes in the MACs that mean something to shells, to printf and to QEMU's monitor."""
-    folder = tmp_path / 'it\'s a "folder"'
-    folder.mkdir()
-    parts = [bytes(range(256)), b"\n\0", b"%s"]
-    state = parts[0] + OCTETS[ONE] + parts[1] + OCTETS[TWO] + parts[2]
-    for number, piece in enumerate(state_files.cut(state, [ONE, TWO])):
-        (folder / state_files.PIECE.format(number)).write_bytes(piece)
-    own = ["52:54:00:25:5c:27", "52:54:00:22:0a:00"]
-    line = state_files.load_pieces(folder, own, labs.QEMU)
-    quoted = line.removeprefix('migrate_incoming "exec:').removesuffix('"')
-    script = quoted.replace('\\"', '"').replace("\\\\", "\\")
-    said = subprocess.run(["sh", "-c", script], capture_output=True, check=True).stdout
-    assert (
-        said == parts[0] + bytes.fromhex("525400255c27") + parts[1] + bytes.fromhex("525400220a00") + parts[2]
-    )
+def test_other_macs_stand_wherever_the_first_did() -> None:
+    state = b"a" + OCTETS[ONE] + b"b" + OCTETS[TWO] + OCTETS[ONE] + b"c"
+    where = state_files.places(state, [ONE, TWO])
+    assert where == [[1, 14], [8]]
+    changed = state_files.with_macs(state, where, ["52:54:00:00:00:aa", "52:54:00:00:00:bb"])
+    a, b = bytes.fromhex("5254000000aa"), bytes.fromhex("5254000000bb")
+    assert changed == b"a" + a + b"b" + b + a + b"c"
 
 
-def test_without_cards_it_is_one_file() -> None:
-    assert state_files.cut(b"state", []) == [b"state"]
-    assert state_files.load_pieces(Path("/t"), [], labs.QEMU) == state_files.load(
-        Path("/t/state.0"), labs.QEMU
-    )
+def test_without_cards_nothing_changes() -> None:
+    assert state_files.with_macs(b"state", state_files.places(b"state", []), []) == b"state"
+
+
+def test_a_mac_that_is_nowhere_is_told() -> None:
+    with pytest.raises(ValueError, match=TWO):
+        state_files.places(OCTETS[ONE], [ONE, TWO])
+
+
+def test_pages_are_added_where_the_section_for_memory_ends() -> None:
+    state = BEGIN + b"more" + END + LAST + b"devices"
+    first, second = os.urandom(4096), os.urandom(4096)
+    found = state_files.with_pages(state, {0x5000: second, 0x1000: first})
+    records = b"\0\0\0\0\0\0\x10\x08\6pc.ram" + first + b"\0\0\0\0\0\0\x50\x08\6pc.ram" + second
+    assert found == BEGIN + b"more" + END + records + LAST + b"devices"
 
 
 @pytest.mark.parametrize(
     "state",
     [
         b"nothing",
-        OCTETS[TWO] + b"before" + OCTETS[ONE],
-        OCTETS[ONE] + b"twice" + OCTETS[ONE] + OCTETS[TWO],
-        OCTETS[ONE],
+        BEGIN + b"cut short",
+        BEGIN + END + b"a page" + LAST,
+        BEGIN + END + LAST + END + LAST,
+        b"\3ram" + END + LAST,
     ],
 )
-def test_one_with_macs_that_are_elsewhere_is_not_cut(state: bytes) -> None:
-    with pytest.raises(ValueError, match="52:54:00:76:6d:0"):
-        state_files.cut(state, [ONE, TWO])
+def test_a_section_for_memory_that_is_another_is_refused(state: bytes) -> None:
+    with pytest.raises(ValueError, match="section for memory"):
+        state_files.with_pages(state, {0: bytes(4096)})

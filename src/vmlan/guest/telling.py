@@ -121,7 +121,7 @@ def telling(told: Told, places: Places, seed: bytes, now: float, later: float) -
     # The kernel makes its randomness anew by itself (vmgenid); this is besides.
     _write(request, _RANDOM, seed)
     _write(request, _MACHINE_ID, f"{seed[:16].hex()}\n".encode())
-    cards = () if told.elsewhere else _bind(request, told.cards, places)
+    cards = () if told.elsewhere else _bind(request, told, places)
     heard = _set_up(request, cards)
     if told.resolver:
         _write(request, _RESOLVER, told.resolver.encode())
@@ -148,11 +148,12 @@ def _timespec(seconds: int, nanoseconds: int) -> bytes:
     return struct.pack("=qq", seconds, nanoseconds)
 
 
-def _bind(request: calls.Request, cards: tuple[Card, ...], places: Places) -> tuple[_SetUp, ...]:
-    """Let the driver look at each card in its place; those whose addresses are known are to be set up."""
+def _bind(request: calls.Request, told: Told, places: Places) -> tuple[_SetUp, ...]:
+    """Have a driver for each card in its place; those whose addresses are known are to be set up."""
     found = []
-    for number, (card, place) in enumerate(zip(cards, places.names, strict=True)):
-        _write(request, _BIND, f"{place}\n".encode())
+    for number, (card, place) in enumerate(zip(told.cards, places.names, strict=True)):
+        if not told.bound:
+            _write(request, _BIND, f"{place}\n".encode())
         if card.address is not None:
             nic = f"eth{number}"
             asked = [

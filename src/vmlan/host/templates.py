@@ -1,9 +1,9 @@
 """Templates on this host: making them, knowing whether one is whole, and keeping them within bounds.
 
     CACHE/templates/KEY/memory       what was the machine's memory, mapped by all who go on from it
-                        state.0 ...  the state of its devices, cut where the MACs of its cards stood
-                        places       what its guest said of itself (guest/telling.py)
-                        about.json   what shaped it, and what the other files were like when it was whole
+                        state        the state of its devices, and what of its memory differs
+                        about.json   what shaped it, what its guest said, where in its state its cards' MACs
+                                     are, and what the other files were like when it was whole
     CACHE/templates/KEY.lock         held while it is made
 
 A template is made under another name and renamed when all of it is on the disk: there is no half of one. One
@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import mmap
 import os
 import shutil
 import signal
@@ -52,7 +53,6 @@ LIMIT = 4 << 30
 _REST = 1.0
 
 _ABOUT = "about.json"
-_PLACES = "places"
 
 #: What a template is called while it is made, after its key (`plan.templates`).
 _UNFINISHED = ".new"
@@ -84,17 +84,17 @@ def make(layout: Layout, step: MakeTemplate) -> None:
                 return
             remove(step.folder)
         try:
-            _try(layout, step, new, user)
+            said = _try(layout, step, new, user)
             with identity.acting(user):
-                cut(new, step.macs)
-                finish(new, step.folder, dict(step.parts))
+                macs = find_macs(new, step.macs, bound=step.bound)
+                finish(new, step.folder, About(dict(step.parts), said, macs))
                 keep_within(step.folder.parent, most, spare=step.key)
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
 
-def _try(layout: Layout, step: MakeTemplate, new: Path, user: RunAs | None) -> None:
-    """Boot it, and once more if its guest is not done in time. Raises as `_boot_and_save`."""
+def _try(layout: Layout, step: MakeTemplate, new: Path, user: RunAs | None) -> str:
+    """Boot it, and once more if its guest is not done in time. Returns, raises as `_boot_and_save`."""
     *others, last = _PATIENCE
     for patience in others:
         with contextlib.suppress(Timeout):
@@ -106,10 +106,8 @@ def _new(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}{_UNFINISHED}")
 
 
-def _boot_and_save(
-    layout: Layout, step: MakeTemplate, new: Path, user: RunAs | None, patience: float
-) -> None:
-    """Boot and stop it. Raises `Timeout` if its guest is not done within so many seconds."""
+def _boot_and_save(layout: Layout, step: MakeTemplate, new: Path, user: RunAs | None, patience: float) -> str:
+    """Boot and stop it; what its guest says. Raises `Timeout` if that is not done within so many seconds."""
     with identity.acting(user):
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
@@ -119,14 +117,14 @@ def _boot_and_save(
             program.wait_until(lambda: starts.qemu_answers(step.qmp))
             with Agent(step.agent, step.name, patience) as agent:
                 _settle(agent, deadline)
-            with identity.acting(user):
-                (new / _PLACES).write_bytes(_said(step.identity, deadline))
+            said = _said(step.identity, deadline)
             time.sleep(_REST)
             with Monitor(step.qmp, _SAVE_TIMEOUT) as monitor:
                 monitor.do(step.save)
                 monitor.migrated(_SAVE_TIMEOUT)
         finally:
             program.end(signal.SIGKILL)  # its memory is a file that has been written: nothing is lost
+    return said
 
 
 def _settle(agent: Agent, deadline: float) -> None:
@@ -137,7 +135,7 @@ def _settle(agent: Agent, deadline: float) -> None:
         time.sleep(0.05)
 
 
-def _said(identity: Path, deadline: float) -> bytes:
+def _said(identity: Path, deadline: float) -> str:
     """The line that its guest says of itself. Raises `Timeout`."""
     said = b""
     try:
@@ -146,36 +144,68 @@ def _said(identity: Path, deadline: float) -> bytes:
                 said += pipes.receive(deadline)
     except TimeoutError:
         raise Timeout("the template's guest does not say where it has places for cards") from None
-    return said
+    return said.decode(errors="replace")
 
 
-def places(folder: Path) -> Places:
-    """What its guest said of itself. Raises `telling.Untold`, `OSError`."""
-    return Places.read((folder / _PLACES).read_text())
+def find_macs(new: Path, macs: Sequence[str], *, bound: bool) -> list[list[int]]:
+    """Where its cards' MACs stand in the state of its devices, and, if they are `bound`, in its memory.
 
-
-def cut(new: Path, macs: Sequence[str]) -> None:
-    """Cut the state of its devices where its cards' MACs stand. Raises `HostError`."""
+    What of its memory is to differ goes into the state too. Raises `HostError`.
+    """
     file = new / "state"
     try:
-        pieces = state_files.cut(file.read_bytes(), macs)
+        state = file.read_bytes()
+        if bound and macs:
+            state = state_files.with_pages(state, _pages(new / "memory", macs))
+            file.write_bytes(state)
+        return state_files.places(state, macs)
     except ValueError as error:
         raise HostError(f"the state of the template's devices is not as expected: {error}") from None
-    for number, piece in enumerate(pieces):
-        (new / state_files.PIECE.format(number)).write_bytes(piece)
-    file.unlink()
 
 
-def finish(new: Path, folder: Path, parts: Mapping[str, str]) -> None:
+def _pages(file: Path, macs: Sequence[str]) -> dict[int, bytes]:
+    """The pages of a memory in which these MACs stand. Raises `ValueError` where one is over two pages."""
+    pages = {}
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+        for mac in macs:
+            for place in state_files.occurrences(memory, mac):
+                page = place // state_files.PAGE * state_files.PAGE
+                if place + 6 > page + state_files.PAGE:
+                    raise ValueError(f"{mac} is over two pages")
+                pages[page] = memory[page : page + state_files.PAGE]
+    return pages
+
+
+@dataclass(frozen=True)
+class About:
+    """What shaped a template; what its guest said of itself; where in its state the MACs of its cards are."""
+
+    parts: Mapping[str, str]
+    said: str
+    macs: Sequence[Sequence[int]]
+
+
+def finish(new: Path, folder: Path, about: About) -> None:
     """Make a template of what is in `new`: all of it to the disk, what it is like then, and its name."""
     names = sorted(file.name for file in new.iterdir() if file.name != _ABOUT)
     for name in names:
         _to_disk(new / name)
-    about = {"parts": dict(parts), "files": {name: _stamp(new / name) for name in names}}
-    (new / _ABOUT).write_text(json.dumps(about, indent=1) + "\n")
+    files = {name: _stamp(new / name) for name in names}
+    told = {"parts": dict(about.parts), "guest": about.said, "macs": list(about.macs), "files": files}
+    (new / _ABOUT).write_text(json.dumps(told, indent=1) + "\n")
     _to_disk(new / _ABOUT)
     new.rename(folder)
     _to_disk(folder.parent)
+
+
+def state(folder: Path, macs: Sequence[str]) -> tuple[bytes, Places]:
+    """A template's state with a machine's own MACs, and what its guest said of itself.
+
+    Raises `telling.Untold`, `OSError`, `ValueError`.
+    """
+    about = json.loads((folder / _ABOUT).read_bytes())
+    changed = state_files.with_macs((folder / "state").read_bytes(), about["macs"], macs)
+    return changed, Places.read(about["guest"])
 
 
 def _to_disk(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import secrets
 import signal
@@ -11,7 +12,7 @@ import time
 from vmlan.errors import HostError, VmlanError
 from vmlan.guest import telling
 from vmlan.guest.pipes import Pipes
-from vmlan.host import starts, templates
+from vmlan.host import identity, starts, templates
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import Start, Warm
 from vmlan.qemu.monitor import Monitor, Refused
@@ -41,18 +42,32 @@ def go_on(layout: Layout, step: Start, warm: Warm) -> frozenset[str]:
     with starts.Program(layout, step.name, warm.command, step.log, step.machine or "") as program:
         try:
             qmp = step.ready
+            state, places = templates.state(warm.folder, warm.macs)
+            _put(state, warm)
             program.wait_until(lambda: starts.qemu_answers(qmp))
             with Monitor(qmp, _ANSWER_TIMEOUT) as monitor:
                 monitor.do(warm.load)
                 monitor.migrated(_ANSWER_TIMEOUT)
+                warm.state.unlink()
                 _plug(monitor, warm)
-            return _tell(warm)
+            return _tell(warm, places)
         except NotPlugged:
             _end(program, step)
             raise
-        except (VmlanError, OSError, telling.Untold) as error:
+        except (VmlanError, OSError, ValueError, telling.Untold) as error:
             _end(program, step)
             raise Unusable(error) from None
+
+
+def _put(state: bytes, warm: Warm) -> None:
+    """Write the state where QEMU, which may be another user's, reads it."""
+    warm.state.unlink(missing_ok=True)
+    # Its folder is that user's too, who must not lead root to another file.
+    fd = os.open(warm.state, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(state)
+        if (owner := identity.owner_of(warm.command.user)) is not None:
+            os.fchown(fd, owner.uid, owner.gid)
 
 
 def _plug(monitor: Monitor, warm: Warm) -> None:
@@ -65,19 +80,21 @@ def _plug(monitor: Monitor, warm: Warm) -> None:
 def _end(program: starts.Program, step: Start) -> None:
     """End a machine that is to boot instead."""
     program.end(signal.SIGKILL)
-    if step.ready is not None:
-        with contextlib.suppress(OSError):
-            step.ready.unlink(missing_ok=True)
+    assert step.warm is not None, step.id
+    for path in (step.ready, step.warm.state):
+        if path is not None:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
-def _tell(warm: Warm) -> frozenset[str]:
+def _tell(warm: Warm, places: telling.Places) -> frozenset[str]:
     """Tell the guest who it is; with a seed that no other has, and the time, which has gone on without it.
 
     Returns the MACs of the cards that have their addresses, as the guest's kernel says.
     """
     told = telling.telling(
         warm.told,
-        templates.places(warm.folder),
+        places,
         seed=secrets.token_bytes(32),
         now=time.time(),
         later=warm.told.later + random.uniform(0, _SPREAD),

@@ -137,18 +137,20 @@ def _make_template(step: MakeTemplate, layout: Layout) -> str:
             _monitor(step.save, step.qmp),
             "# when its state is saved:",
             "kill $!",
-            *_cutting(step),
+            *_macs(step),
             f"mv {folder}.new {folder}",
         )
     )
 
 
-def _cutting(step: MakeTemplate) -> list[str]:
-    file = _quote(Path(f"{step.folder}.new/state"))
+def _macs(step: MakeTemplate) -> list[str]:
     if not step.macs:
-        return [f"mv {file} {file}.0"]
-    where = f"where the MACs of its cards stand in it ({', '.join(step.macs)})"
-    return [f"# {file} is cut into {file}.0 to {file}.{len(step.macs)}, {where}"]
+        return []
+    pages = "; the pages of its memory in which they stand are added to that" if step.bound else ""
+    return [
+        f"# it is noted where the MACs of its cards ({', '.join(step.macs)})"
+        f" stand in {step.folder}.new/state{pages}"
+    ]
 
 
 def _go_on(warm: Warm, qmp: Path, log: Path, layout: Layout) -> str:
@@ -156,6 +158,9 @@ def _go_on(warm: Warm, qmp: Path, log: Path, layout: Layout) -> str:
     return "\n".join(
         (
             _in_the_background(warm.command, log, layout),
+            f"# {warm.state} is {warm.folder}/state, with these MACs in it: {', '.join(warm.macs)}"
+            if warm.macs
+            else f"# {warm.state} is {warm.folder}/state",
             _monitor(warm.load, qmp),
             "# when its state is loaded:",
             _monitor(warm.plug, qmp),

@@ -55,6 +55,11 @@ class MachineFiles:
         return self.run / "identity"
 
     @property
+    def loaded(self) -> Path:
+        """The state that it is to go on from, while that is loaded."""
+        return self.run / "state"
+
+    @property
     def pipes(self) -> tuple[str, ...]:
         """The names of all pipes in their folder: what the guest is told, and what it says."""
         return tuple(f"{path.name}.{way}" for path in (self.agent, self.identity) for way in ("in", "out"))

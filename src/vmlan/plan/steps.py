@@ -26,8 +26,9 @@ class Command(msgspec.Struct, frozen=True):
     """One program to run: its argument list and what it reads on standard input.
 
     `user`: as whom, "UID:GID", where that is not who runs vmlan. `devices`: macvtap interfaces whose device
-    files it finds open, as its descriptors from `FIRST_DEVICE` on. `batch`: it is not interrupted by another
-    that wakes up (`spaced`).
+    files it finds open, as its descriptors from `FIRST_DEVICE` on. `taps`: taps
+    that it has to itself, in a network namespace of its own. `batch`: it is not interrupted by another that
+    wakes up (`spaced`).
     """
 
     argv: tuple[str, ...]
@@ -35,6 +36,7 @@ class Command(msgspec.Struct, frozen=True):
     space: Space = Space.HOST
     user: str = ""
     devices: tuple[str, ...] = ()
+    taps: tuple[str, ...] = ()
     batch: bool = False
 
 
@@ -142,14 +144,15 @@ class Card(msgspec.Struct, frozen=True):
 class Told(msgspec.Struct, frozen=True):
     """What a guest that goes on from a template is told: who it is.
 
-    `words`: what its command line would have said. `cards`: those in its template's places; `elsewhere`: how
-    many others it has. `resolver`: its resolv.conf(5). `later`: for how long it puts off what nobody waits
-    for (seconds).
+    `words`: what its command line would have said. `cards`: those in its template's places; `bound`: they
+    have drivers already. `elsewhere`: how many others it has. `resolver`: its resolv.conf(5). `later`: for
+    how long it puts off what nobody waits for (seconds).
     """
 
     name: str
     words: str
     cards: tuple[Card, ...]
+    bound: bool
     elsewhere: int
     resolver: str
     later: int
@@ -160,8 +163,8 @@ class Warm(msgspec.Struct, frozen=True):
 
     `command` starts QEMU with the template's memory, to be written to privately. `load` and `plug` are lines
     for QEMU's monitor (QEMU, docs/system/monitor): what loads the state of the template's devices, and what
-    plugs the machine's own cards and disks in. Then its guest is told who it is, through the
-    pipes `identity`.
+    plugs the machine's own cards and disks in; the state is put into the file `state` first, with `macs`
+    where those of the template's cards stand. Then its guest is told who it is, through the pipes `identity`.
     """
 
     template: str  #: the template's key
@@ -169,6 +172,8 @@ class Warm(msgspec.Struct, frozen=True):
     command: Command
     load: tuple[str, ...]
     plug: tuple[str, ...]
+    state: Path
+    macs: tuple[str, ...]
     identity: Path
     told: Told
 
@@ -206,7 +211,8 @@ class MakeTemplate(msgspec.Struct, frozen=True, tag=True):
     """A machine like `machines`, but with no cards or disks, is booted once, and kept as it was then.
 
     `folder` is there when it is whole; it is made under another name. `parts`: all that shaped it, by name.
-    `macs`: of its cards, in whose places in its state each machine's own MACs are put.
+    `macs`: of its cards, in whose places each machine's own MACs are put. `bound`: its guest's drivers have
+    them already, so that they stand in its memory too.
     """
 
     id: str
@@ -222,6 +228,7 @@ class MakeTemplate(msgspec.Struct, frozen=True, tag=True):
     folder: Path
     parts: tuple[tuple[str, str], ...]
     macs: tuple[str, ...]
+    bound: bool
     machines: tuple[str, ...]
 
 
@@ -298,10 +305,14 @@ def spaced(command: Command, layout_net: Path | None) -> tuple[str, ...]:
     as all take together, and the clock's ticks of each, 250 a second, take more than what there is to do.
     """
     argv = ("chrt", "--batch", "0", *command.argv) if command.batch else command.argv
+    owner = ""
     if command.user:
         uid, _, gid = command.user.partition(":")
         become = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--init-groups", "--no-new-privs", "--")
-        argv = (*become, *argv)
+        argv, owner = (*become, *argv), f" user {uid} group {gid}"
+    if command.taps:
+        made = "; ".join(f"ip tuntap add dev {name} mode tap{owner}" for name in command.taps)
+        argv = ("unshare", "--net", "sh", "-ec", f'{made}; exec "$@"', "sh", *argv)
     if command.devices:
         opened = "".join(
             f" {number}<>/dev/tap$(cat /sys/class/net/{name}/ifindex)"

@@ -5,11 +5,11 @@ memory, and the state of its devices. A machine made from it maps that memory pr
 the state, is given its own cards and disks, and is told who it is. All that shaped a template is in its key,
 so that whatever changes makes another one.
 
-Of cards a template has no more than places: as many virtio devices as its machines have cards of that model,
-which lead nowhere, and of which no network driver of its guest has taken notice. By its own command line a
-machine has its own cards there, and in the state that it loads, its own MACs stand where the template's
-stood: its guest finds them when it is told to look. To plug a card in while it runs takes longer (ACPI, and a
-look at the whole bus): that is for other cards.
+Of cards a template has places: as many virtio devices as its machines have cards of that model, which lead
+nowhere. By its own command line a machine has its own cards there, and in the state that it loads, its own
+MACs stand where the template's stood: in its devices, and, where its guest has drivers for them already, in
+its memory. Where it has none, since that depends on what a card leads to (`_are_bound`), it is told to look.
+To plug a card in while it runs takes longer (ACPI, and a look at the whole bus): that is for other cards.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from vmlan.model import BridgeNetwork, Firmware, Lab, Machine
+from vmlan.model import BridgeNetwork, Firmware, Lab, Machine, TapNetwork
 from vmlan.plan import macvtaps, tiny_cmdline
 from vmlan.plan import topology as topo
 from vmlan.plan.facts import Facts
@@ -33,7 +33,7 @@ from vmlan.qemu import cmdline, features, state_files
 from vmlan.qemu.cmdline import Hardware, Memory, Netdev
 
 #: Raised when how a template is made changes in a way that its command line does not show.
-_FORM = 3
+_FORM = 4
 
 #: The longest line that QEMU's monitor takes; it cuts off the rest (QEMU, monitor/hmp.c: char buf[1024]).
 _LINE = 1000
@@ -50,9 +50,6 @@ _PLACE = "virtio-net-pci"
 
 #: How the MACs of these cards begin: as nothing else in a template's state does.
 _NOBODYS = "52:54:00:76:6d"
-
-#: As long as any key.
-_SOME_KEY = "0123456789abcdef"
 
 _CAPABILITY = f"migrate_set_capability {features.IGNORE_SHARED} on"
 
@@ -98,7 +95,7 @@ def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | No
     full = hardware(machine, links, facts)
     lines = cmdline.plugging(full)
     if facts.templates is not None:
-        lines = (*lines, *_load(facts.templates / _SOME_KEY, _in_places(full), facts))
+        lines = (*lines, *_load(facts.layout.machine(machine.name).loaded, facts))
     if any(len(line.encode()) > _LINE for line in lines):
         return "what its cards or disks are is longer than a line of QEMU's monitor may be"
     return None
@@ -108,7 +105,7 @@ def template(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Templat
     """The template from which a machine goes on. All machines of a kind have the same."""
     where = Path("/template")
     memory = Memory(where / "memory", written=True)
-    bare = _bare(machine, _places(links), MachineFiles(where, where), memory, facts)
+    bare = _bare(machine, _places(links), MachineFiles(where, where), memory, facts, bound=_are_bound(links))
     argv = cmdline.command(facts.qemu.path, bare)
     files = [facts.qemu.path, *(each for each in (bare.kernel, bare.initrd) if each)]
     parts = {
@@ -153,26 +150,25 @@ def warm(lab: Lab, machine: Machine, links: tuple[Link, ...], facts: Facts) -> W
     where = facts.layout.machine(machine.name)
     full = hardware(machine, links, facts)
     there = _in_places(full)
-    clone = _bare(machine, there, where, Memory(folder / "memory", written=False), facts)
+    memory = Memory(folder / "memory", written=False)
+    clone = _bare(machine, there, where, memory, facts, bound=_are_bound(links))
     # When its guest boots anew, it boots as any other: not as a template.
     argv = cmdline.command(facts.qemu.path, replace(clone, append=full.append, incoming=True))
     return Warm(
         template=key,
         folder=folder,
         command=Command(argv, user=facts.user, devices=macvtaps.devices(links), batch=full.accel == "tcg"),
-        load=_load(folder, there, facts),
+        load=_load(where.loaded, facts),
         plug=(*cmdline.plugging(full, there), "cont"),
+        state=where.loaded,
+        macs=tuple(netdev.mac for netdev in there),
         identity=where.identity,
         told=_who(lab, machine, links),
     )
 
 
-def _load(folder: Path, there: tuple[Netdev, ...], facts: Facts) -> tuple[str, ...]:
-    return (
-        _CAPABILITY,
-        _SILENT,
-        state_files.load_pieces(folder, [netdev.mac for netdev in there], facts.qemu),
-    )
+def _load(state: Path, facts: Facts) -> tuple[str, ...]:
+    return (_CAPABILITY, _SILENT, state_files.load(state, facts.qemu))
 
 
 #: How long a machine that is told who it is puts off what nobody waits for (seconds): its own part, and for
@@ -190,6 +186,7 @@ def _who(lab: Lab, machine: Machine, links: tuple[Link, ...]) -> Told:
         name=machine.name,
         words=tiny_cmdline.identity(machine.name, static(links)),
         cards=tuple(_card(link) for link in there),
+        bound=_are_bound(links),
         elsewhere=elsewhere,
         # Of those that are plugged in nobody knows yet whether they are the first.
         resolver="".join(f"{line}\n" for line in resolver) if not elsewhere else "",
@@ -222,7 +219,7 @@ def resumed(machine: Machine, links: tuple[Link, ...], facts: Facts) -> tuple[st
     """
     full = hardware(machine, links, facts)
     there = _in_places(full)
-    bare = _bare(machine, there, facts.layout.machine(machine.name), None, facts)
+    bare = _bare(machine, there, facts.layout.machine(machine.name), None, facts, bound=_are_bound(links))
     argv = cmdline.command(facts.qemu.path, replace(bare, append=full.append, incoming=True))
     return (*argv, *cmdline.plugged(full, there))
 
@@ -244,11 +241,31 @@ def _device(link: Link) -> str:
 
 
 def _places(links: tuple[Link, ...]) -> tuple[Netdev, ...]:
-    """The cards of a template, which lead nowhere: a hub each, which nothing else is on."""
-    count = sum(_device(link) == _PLACE for link in links)
+    """The cards of a template, which lead nowhere: a tap or a hub each, which nothing else is on."""
+    count, bound = sum(_device(link) == _PLACE for link in links), _are_bound(links)
     return tuple(
-        Netdev(f"hubport,hubid={number}", _PLACE, f"{_NOBODYS}:{number:02x}", number)
+        Netdev(
+            f"tap,ifname={_tap(number)},script=no,downscript=no" if bound else f"hubport,hubid={number}",
+            _PLACE,
+            f"{_NOBODYS}:{number:02x}",
+            number,
+        )
         for number in range(count)
+    )
+
+
+def _tap(number: int) -> str:
+    return f"place{number}"
+
+
+def _are_bound(links: tuple[Link, ...]) -> bool:
+    """Whether a template's guest can have drivers for its cards already.
+
+    What a driver agrees on with a card depends on what that leads to: a tap takes packets without a checksum,
+    and large ones. And no card may come from elsewhere, since those come first in a machine that boots.
+    """
+    return bool(links) and all(
+        _device(link) == _PLACE and isinstance(link.network, TapNetwork | BridgeNetwork) for link in links
     )
 
 
@@ -258,14 +275,20 @@ def _in_places(full: Hardware) -> tuple[Netdev, ...]:
 
 
 def _bare(
-    machine: Machine, netdevs: tuple[Netdev, ...], where: MachineFiles, memory: Memory | None, facts: Facts
+    machine: Machine,
+    netdevs: tuple[Netdev, ...],
+    where: MachineFiles,
+    memory: Memory | None,
+    facts: Facts,
+    *,
+    bound: bool,
 ) -> Hardware:
     """A machine as its template is: without what is its own, but for these cards."""
     alone = replace(machine, nics=(), disks=())
     return replace(
         hardware(alone, (), facts),
         netdevs=netdevs,
-        append=tiny_cmdline.template(machine.append),
+        append=tiny_cmdline.template(machine.append, bound=bound),
         memory=memory,
         machine=replace(alone, name="template") if memory is not None and memory.written else alone,
         qmp=where.qmp,
@@ -281,7 +304,7 @@ def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts
     key, folder = one.key, facts.templates / one.key
     run = facts.layout.template(key)
     memory = Memory(_unfinished(folder) / "memory", written=True)
-    bare = _bare(machines[0], _places(links), run, memory, facts)
+    bare = _bare(machines[0], _places(links), run, memory, facts, bound=_are_bound(links))
     names = tuple(machine.name for machine in machines)
     yield MakeFolder(
         f"template-folder {key}",
@@ -301,6 +324,7 @@ def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts
             cmdline.command(facts.qemu.path, bare),
             user=facts.user,
             space=Space.LAB,
+            taps=tuple(_tap(number) for number in range(len(bare.netdevs))) if _are_bound(links) else (),
             batch=bare.accel == "tcg",
         ),
         log=run.log,
@@ -311,6 +335,7 @@ def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts
         folder=folder,
         parts=one.parts,
         macs=tuple(netdev.mac for netdev in bare.netdevs),
+        bound=_are_bound(links),
         machines=names,
     )
 

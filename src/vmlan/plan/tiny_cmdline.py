@@ -42,9 +42,9 @@ def append(hostname: str, nics: Sequence[tuple[str, str, str | None]], extra: st
     return " ".join([*_BASE, identity(hostname, nics), *extra.split()])
 
 
-def template(extra: str = "") -> str:
-    """The command line for a machine that is told only later who it is."""
-    return " ".join([*_BASE, "vmlan.template", *extra.split()])
+def template(extra: str = "", *, bound: bool) -> str:
+    """The command line for a machine that is told only later who it is; `bound`: its cards have drivers."""
+    return " ".join([*_BASE, f"vmlan.template={'bound' if bound else 'unbound'}", *extra.split()])
 
 
 def identity(hostname: str, nics: Sequence[tuple[str, str, str | None]]) -> str:

@@ -1,13 +1,14 @@
 """The lines of QEMU's monitor that save a machine's state to a file, and load it from there. Pure.
 
 A state is a stream of the devices' fields, without sums over them (QEMU, docs/devel/migration): what stands
-in a field can be replaced by as many bytes.
+in a field can be replaced by as many bytes, and pages of memory can be added.
 """
 
 from __future__ import annotations
 
+import mmap
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vmlan.qemu import features
@@ -27,31 +28,65 @@ def load(file: Path, qemu: QemuFacts) -> str:
     return f"migrate_incoming {monitor_quote(where)}"
 
 
-#: What is left of the file of a state that was cut: pieces, by their numbers.
-PIECE = "state.{}"
+#: What migration calls the memory that a machine has in a file (`cmdline`: the id of its backend).
+_BLOCK = b"pc.ram"
+#: Of how many bytes a page is there, and what says of a page that it follows, or that no more do (QEMU,
+#: migration/ram.c: TARGET_PAGE_SIZE on x86, RAM_SAVE_FLAG_PAGE, RAM_SAVE_FLAG_EOS).
+PAGE = 4096
+_PAGE_FOLLOWS, _NO_MORE = 0x08, 0x10
+#: What a section begins and ends with (QEMU, migration/savevm.h: QEMU_VM_SECTION_...).
+_START, _END, _FOOTER = b"\x01", b"\x03", b"\x7e"
 
 
-def load_pieces(folder: Path, macs: Sequence[str], qemu: QemuFacts) -> str:
-    """The same of a state that was cut where MACs of cards stood, with these in their places."""
-    if not macs:
-        return load(folder / PIECE.format(0), qemu)
-    script = f"cd {shlex.quote(str(folder))} && cat {PIECE.format(0)}"
-    for number, mac in enumerate(macs, 1):
-        octets = "".join(f"\\{int(octet, 16):03o}" for octet in mac.split(":"))
-        script += f" && printf '{octets}' && cat {PIECE.format(number)}"
-    return f"migrate_incoming {monitor_quote(f'exec:{script}')}"
+def with_pages(state: bytes, pages: Mapping[int, bytes]) -> bytes:
+    """The state of a machine without its memory, with these pages of it, by where they are in it.
+
+    Whoever loads it has them in the place of those that it finds in the file. Raises `ValueError`.
+    """
+    before, found, _ = state.partition(b"\x03ram")
+    number = before[-4:]
+    # The last part of the section for memory, in which no page has been left to save.
+    last = _END + number + _NO_MORE.to_bytes(8, "big") + _FOOTER + number
+    if not found or before[-5:-4] != _START or state.count(last) != 1:
+        raise ValueError("it has no section for memory, or not one that can be added to")
+    where = state.index(last) + len(_END + number)
+    name = len(_BLOCK).to_bytes(1, "big") + _BLOCK
+    added = b"".join(
+        (place | _PAGE_FOLLOWS).to_bytes(8, "big") + name + page for place, page in sorted(pages.items())
+    )
+    return state[:where] + added + state[where:]
 
 
-def cut(state: bytes, macs: Sequence[str]) -> list[bytes]:
-    """Cut a state where these MACs stand in it, each once, and in this order. Raises `ValueError`."""
-    pieces: list[bytes] = []
-    for mac in macs:
-        octets = bytes.fromhex(mac.replace(":", ""))
-        before, found, state = state.partition(octets)
-        if not found or octets in state:
-            raise ValueError(f"{mac} is not there once, and after those before it")
-        pieces.append(before)
-    return [*pieces, state]
+def places(state: bytes, macs: Sequence[str]) -> list[list[int]]:
+    """Where each of these MACs stands in a state. Raises `ValueError` if one does not."""
+    found = [occurrences(state, mac) for mac in macs]
+    for mac, where in zip(macs, found, strict=True):
+        if not where:
+            raise ValueError(f"{mac} does not stand in it")
+    return found
+
+
+def occurrences(within: bytes | mmap.mmap, mac: str) -> list[int]:
+    """Where a MAC stands."""
+    octets, found = _octets(mac), []
+    place = within.find(octets)
+    while place >= 0:
+        found.append(place)
+        place = within.find(octets, place + 1)
+    return found
+
+
+def with_macs(state: bytes, where: Sequence[Sequence[int]], macs: Sequence[str]) -> bytes:
+    """The state with these MACs in the places of those that stood there."""
+    changed = bytearray(state)
+    for own, mac in zip(where, macs, strict=True):
+        for place in own:
+            changed[place : place + 6] = _octets(mac)
+    return bytes(changed)
+
+
+def _octets(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
 
 
 def _has_file(qemu: QemuFacts) -> bool:
