@@ -231,6 +231,22 @@ def test_a_lease_is_taken_later_and_no_address_ever_goes(cards: Cards) -> None:
         time.sleep(0.5)
 
 
+def test_what_was_taken_away_before_the_lease_is_asked_for_stays_away(bench: Bench) -> None:
+    bench.write(
+        "networks: {lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true}}\nmachines: {one: {nics: [lan]}}\n"
+    )
+    bench.ok("up")
+    assert is_warm(bench, "one")
+    shell(bench, "one", "ip route del default")
+    deadline = time.monotonic() + 150
+    while bench.vmlan("exec", "one", "--", "pidof", "uevent").code != 0:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    time.sleep(3)
+    assert bench.vmlan("exec", "one", "--", "pidof", "udhcpc").code != 0
+    assert shell(bench, "one", "ip route") == "10.2.0.0/24 dev eth0 scope link  src 10.2.0.11 \n"
+
+
 DISKS = """
 machines:
   plain: {image: tiny, disks: [{size: 64M}, {size: 32M}]}
