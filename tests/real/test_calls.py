@@ -6,6 +6,7 @@ import json
 import subprocess
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ ip -j address show dev card; echo; ip -j route show table all dev card
 """
 
 
-def done(tmp_path: Path, messages: list[bytes], before: str = ":") -> tuple[str | None, dict, list[dict]]:  # type: ignore[type-arg]
+def done(tmp_path: Path, messages: list[bytes], before: str = ":") -> tuple[str | None, Any, Any]:
     request, batch = calls.Request(), rtnetlink.numbered(messages)
     request.call(calls.SENDTO, 3, batch, len(batch))
     heard = request.call(calls.RECVFROM, 3, bytes(256), 256, 0x40)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -158,9 +159,21 @@ def test_each_goes_on_and_says_who_it_is_and_no_two_are_told_the_same(layout: La
     assert [f"vmlan.hostname={name} ".encode() in each for name, each in zip("abc", told, strict=True)] == [
         True
     ] * 3
-    # What differs otherwise: name, seed, machine id, time.
-    ids = {found for each in told for found in re.findall(rb"[0-9a-f]{32}\n", each)}
-    assert len(ids) == 3
+    ids = [re.findall(rb"[0-9a-f]{32}\n", each) for each in told]
+    assert len({one for (one,) in ids}) == 3
+    # The first write is the seed, of which the machine id is half; and the clock is told the time.
+    seeds = [given(each, 1)[:32] for each in told]
+    assert len(set(seeds)) == 3
+    assert [one for (one,) in ids] == [f"{seed[:16].hex()}\n".encode() for seed in seeds]
+    assert all(abs(struct.unpack_from("=q", given(each, 227))[0] - time.time()) < 60 for each in told)
+
+
+def given(request: bytes, number: int) -> bytes:
+    """What the first call of that number in a request points to, and what is behind it."""
+    call = 8
+    while struct.unpack_from("<q", request, call)[0] != number:
+        call += 56
+    return request[struct.unpack_from("<Q", request, call + 16)[0] - 0x401000 :]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ _BASE, _BUFFER, _ROOM = 0x400000, 0x401000, 0x8000
 
 #: A request: how long it is, and then its calls; after the last one, the next request is waited for.
 _HEAD, _CALL, _END = struct.Struct("<Q"), struct.Struct("<q6Q"), struct.pack("<q", -1)
+_REGISTERS = 6
 
 #: A socket for routes is opened first, so that its number is the lowest that is free.
 _AF_NETLINK, _SOCK_RAW, _SYS_SOCKET = 16, 3, 41
@@ -106,75 +107,77 @@ class TooLong(ValueError):
     """A request has no room in the program's memory."""
 
 
+@dataclass(frozen=True)
+class _Data:
+    """Bytes that a call is given, by where they are behind the calls."""
+
+    start: int
+    size: int
+
+
+#: Stands for how long the whole request is.
+_WHOLE = _Data(-1, 0)
+
+
 @dataclass
 class Request:
     """Calls, in order. What they point to is put behind them."""
 
-    _calls: list[tuple[int, tuple[int | bytes, ...]]] = field(default_factory=list)
+    _calls: list[tuple[int, tuple[int | _Data, ...]]] = field(default_factory=list)
+    _data: bytearray = field(default_factory=bytearray)
 
     def call(self, number: int, *arguments: int | bytes) -> int:
         """Add one, and return which it is. Bytes are passed by their address, and may be written to."""
-        self._calls.append((number, arguments))
-        return len(self._calls) - 1
+        return self._add(
+            number, *(self._put(each) if isinstance(each, bytes) else each for each in arguments)
+        )
 
     def reply(self, descriptor: int = 1) -> None:
         """Have all of it sent back as it is by then."""
-        self.call(WRITE, descriptor, _REQUEST, _WHOLE)
+        self._add(WRITE, descriptor, _BUFFER, _WHOLE)
 
     def built(self) -> bytes:
         """What the program is sent. Raises `TooLong`."""
-        places = self._places()
-        whole = places[-1][0] + places[-1][1] if places else self._behind()
+        behind = self._behind()
+        whole = behind + len(self._data)
         if whole > _ROOM:
             raise TooLong(f"{whole} bytes")
-        calls, data = b"", b""
-        given = iter(places)
+
+        def value(argument: int | _Data) -> int:
+            if isinstance(argument, int):
+                return argument
+            return whole if argument is _WHOLE else _BUFFER + behind + argument.start
+
+        done = b""
         for number, arguments in self._calls:
-            values = []
-            for value in arguments:
-                if isinstance(value, bytes):
-                    place, size = next(given)
-                    data += value.ljust(size, b"\0")
-                    values.append(_BUFFER + place)
-                else:
-                    values.append({_REQUEST: _BUFFER, _WHOLE: whole}.get(value, value))
-            calls += _CALL.pack(number, *values, *[0] * (6 - len(values)))
-        return _HEAD.pack(whole) + calls + _END + data
+            done += _CALL.pack(number, *map(value, arguments), *[0] * (_REGISTERS - len(arguments)))
+        return _HEAD.pack(whole) + done + _END + bytes(self._data)
 
     def results(self, reply: bytes) -> Results:
         """Read what came back: as many bytes as were sent."""
-        numbers = tuple(
-            _CALL.unpack_from(reply, _HEAD.size + which * _CALL.size)[0] for which in range(len(self._calls))
-        )
-        places = iter(self._places())
-        written = tuple(
+        data = reply[self._behind() :]
+        return Results(
+            tuple(row[0] for row in _CALL.iter_unpack(reply[_HEAD.size : self._behind() - len(_END)])),
             tuple(
-                reply[place : place + len(value)]
-                for value in arguments
-                if isinstance(value, bytes)
-                for place, _ in (next(places),)
-            )
-            for _, arguments in self._calls
+                tuple(
+                    data[each.start : each.start + each.size] for each in arguments if isinstance(each, _Data)
+                )
+                for _, arguments in self._calls
+            ),
         )
-        return Results(numbers, written)
+
+    def _add(self, number: int, *arguments: int | _Data) -> int:
+        self._calls.append((number, arguments))
+        return len(self._calls) - 1
+
+    def _put(self, given: bytes) -> _Data:
+        where = _Data(len(self._data), len(given))
+        self._data += given
+        return where
 
     def _behind(self) -> int:
+        """Where the data begin."""
         return _HEAD.size + _CALL.size * len(self._calls) + len(_END)
-
-    def _places(self) -> list[tuple[int, int]]:
-        """Where in the request what calls point to is, and how much room it has there."""
-        places, where = [], self._behind()
-        for _, arguments in self._calls:
-            for value in arguments:
-                if isinstance(value, bytes):
-                    size = -len(value) // 8 * -8
-                    places.append((where, size))
-                    where += size
-        return places
-
-
-#: Stand for where the request is, and how long it is.
-_REQUEST, _WHOLE = -1, -2
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import os
 import select
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 #: How often a session that another one keeps waiting looks whether that has ended (seconds).
@@ -86,6 +87,16 @@ class Pipes:
                 return os.read(self._out, 65536)
             except BlockingIOError:
                 continue
+
+    def receive_until(self, is_all: Callable[[bytes], bool], deadline: float) -> bytes:
+        """What was said, when that is all of it. Raises `BrokenPipeError` when QEMU has ended."""
+        said = b""
+        while not is_all(said):
+            more = self.receive(deadline)
+            if not more:
+                raise BrokenPipeError("QEMU has ended")
+            said += more
+        return said
 
 
 def _locked(fd: int, how: int) -> bool:

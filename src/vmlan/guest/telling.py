@@ -5,6 +5,7 @@ The guest's side is `tiny_files/identity`, which opens what is written to here.
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
@@ -96,18 +97,30 @@ class Telling:
     def known(self, reply: bytes) -> frozenset[str]:
         """The MACs of the cards that have their addresses. Raises `Untold`."""
         results = self.request.results(reply)
+        for which, number in enumerate(results.numbers):
+            if number < 0 and which != self._heard:
+                raise Untold(
+                    f"its guest could not do what it was told: {os.strerror(-number)} (call {which})"
+                )
         for each in self._cards:
             if not each.is_there(results):
                 raise Untold(f"its card {each.card.mac} is not where it was thought to be")
         # The kernel says nothing of what it has done, so that nothing is what is expected.
         if self._heard is not None and results.numbers[self._heard] != _EAGAIN:
-            error = rtnetlink.first_error(results.written[self._heard][0])
-            raise Untold(f"its cards were not set up: {error[1] if error else 'no reason is told'}")
+            raise Untold(self._why_not(results.written[self._heard][0]))
         return frozenset(each.card.mac for each in self._cards)
+
+    def _why_not(self, answer: bytes) -> str:
+        error = rtnetlink.first_error(answer)
+        if error is None:
+            return "its cards were not set up, and no reason is told"
+        number, why = error
+        owners = [each.card.mac for each in self._cards for _ in each.messages()]
+        return f"its card {owners[number]} was not set up: {why}"
 
 
 def _asked(results: calls.Results, which: int, size: int) -> bytes:
-    return results.written[which][0][_ASKED : _ASKED + size] if results.numbers[which] == 0 else b""
+    return results.written[which][0][_ASKED : _ASKED + size]
 
 
 def telling(told: Told, places: Places, seed: bytes, now: float, later: float) -> Telling:

@@ -28,7 +28,7 @@ from pathlib import Path
 from vmlan.errors import Busy, HostError, Timeout, UnknownName
 from vmlan.guest.agent import Agent
 from vmlan.guest.pipes import Pipes
-from vmlan.guest.telling import Places
+from vmlan.guest.telling import Places, Untold
 from vmlan.host import identity, starts
 from vmlan.host.lock import waiting
 from vmlan.plan.facts import RunAs
@@ -137,11 +137,9 @@ def _settle(agent: Agent, deadline: float) -> None:
 
 def _said(identity: Path, deadline: float) -> str:
     """The line that its guest says of itself. Raises `Timeout`."""
-    said = b""
     try:
         with contextlib.closing(Pipes(identity, deadline)) as pipes:
-            while not said.endswith(b"\n"):
-                said += pipes.receive(deadline)
+            said = pipes.receive_until(lambda said: said.endswith(b"\n"), deadline)
     except TimeoutError:
         raise Timeout("the template's guest does not say where it has places for cards") from None
     return said.decode(errors="replace")
@@ -155,7 +153,7 @@ def find_macs(new: Path, macs: Sequence[str], *, bound: bool) -> list[list[int]]
     file = new / "state"
     try:
         state = file.read_bytes()
-        if bound and macs:
+        if bound:
             state = state_files.with_pages(state, _pages(new / "memory", macs))
             file.write_bytes(state)
         return state_files.places(state, macs)
@@ -201,11 +199,14 @@ def finish(new: Path, folder: Path, about: About) -> None:
 def state(folder: Path, macs: Sequence[str]) -> tuple[bytes, Places]:
     """A template's state with a machine's own MACs, and what its guest said of itself.
 
-    Raises `telling.Untold`, `OSError`, `ValueError`.
+    Raises `Untold`, `OSError`, `ValueError`.
     """
     about = json.loads((folder / _ABOUT).read_bytes())
-    changed = state_files.with_macs((folder / "state").read_bytes(), about["macs"], macs)
-    return changed, Places.read(about["guest"])
+    try:
+        where, said = about["macs"], about["guest"]
+    except (KeyError, TypeError):
+        raise Untold("its description is not as it was made") from None
+    return state_files.with_macs((folder / "state").read_bytes(), where, macs), Places.read(said)
 
 
 def _to_disk(path: Path) -> None:

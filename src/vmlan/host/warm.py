@@ -101,12 +101,10 @@ def _tell(warm: Warm, places: telling.Places) -> frozenset[str]:
     )
     request = told.request.built()
     deadline = time.monotonic() + _TELL_TIMEOUT
-    with contextlib.closing(Pipes(warm.identity, deadline)) as pipes:
-        pipes.send(request, deadline)
-        said = b""
-        while len(said) < len(request):
-            more = pipes.receive(deadline)
-            if not more:
-                raise HostError("QEMU has ended")
-            said += more
+    try:
+        with contextlib.closing(Pipes(warm.identity, deadline)) as pipes:
+            pipes.send(request, deadline)
+            said = pipes.receive_until(lambda said: len(said) >= len(request), deadline)
+    except TimeoutError:
+        raise HostError(f"its guest did not answer within {_TELL_TIMEOUT:.0f} s") from None
     return told.known(said)

@@ -158,9 +158,7 @@ def _go_on(warm: Warm, qmp: Path, log: Path, layout: Layout) -> str:
     return "\n".join(
         (
             _in_the_background(warm.command, log, layout),
-            f"# {warm.state} is {warm.folder}/state, with these MACs in it: {', '.join(warm.macs)}"
-            if warm.macs
-            else f"# {warm.state} is {warm.folder}/state",
+            f"# {warm.state} is {warm.folder}/state with its own MACs: {', '.join(warm.macs) or 'none'}",
             _monitor(warm.load, qmp),
             "# when its state is loaded:",
             _monitor(warm.plug, qmp),

@@ -27,7 +27,7 @@ from vmlan.model import (
 from vmlan.plan import tiny_cmdline
 from vmlan.plan.facts import Facts, ImageFacts
 from vmlan.plan.macvtaps import devices
-from vmlan.plan.steps import FIRST_DEVICE
+from vmlan.plan.steps import FIRST_DEVICE, Command
 from vmlan.plan.topology import Link
 from vmlan.qemu import features, machine_types
 from vmlan.qemu.cmdline import Drive, Flash, Hardware, Netdev
@@ -73,6 +73,12 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
         screen=machine.image != "tiny",
         generation=is_tiny and "vmgenid" in facts.qemu.devices,
     )
+
+
+def qemu_command(argv: tuple[str, ...], machine: Machine, links: tuple[Link, ...], facts: Facts) -> Command:
+    """The command that starts a machine, with what its QEMU finds open, as whom, and with what manners."""
+    emulated = accelerator(machine, facts)[0] == "tcg"
+    return Command(argv, user=facts.user, devices=devices(links), batch=emulated)
 
 
 def _tiny(machine: Machine, type_: str, facts: Facts) -> tuple[Path, Path]:

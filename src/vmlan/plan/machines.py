@@ -8,9 +8,9 @@ from pathlib import Path
 from vmlan.catalogue import has_agent
 from vmlan.errors import RequestError
 from vmlan.model import Accel, FileDisk, Firmware, Lab, Machine, NewDisk, OverlayDisk
-from vmlan.plan import macvtaps, templates
+from vmlan.plan import templates
 from vmlan.plan.facts import Facts
-from vmlan.plan.hardware import accelerator, all_disks, features_of, hardware, image_facts
+from vmlan.plan.hardware import accelerator, all_disks, features_of, hardware, image_facts, qemu_command
 from vmlan.plan.layout import SOCKET_PATH_MAX, process_name
 from vmlan.plan.steps import Command, MakeFolder, Run, Space, Start, Step, WriteFile
 from vmlan.plan.topology import Topology, name_lines
@@ -74,12 +74,7 @@ def start(lab: Lab, machine: Machine, links: Topology, facts: Facts) -> Step:
         f"machine {machine.name}",
         f"{machine.name}: {_runs(machine)}, {cmdline.size(machine.memory)}, {nics}",
         process_name(machine.name),
-        Command(
-            argv,
-            user=facts.user,
-            devices=macvtaps.devices(links.of(machine.name)),
-            batch=needed.accel == "tcg",
-        ),
+        qemu_command(argv, machine, links.of(machine.name), facts),
         where.log,
         ready=where.qmp,
         machine=machine.name,

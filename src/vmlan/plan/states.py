@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from vmlan.model import Lab, Machine
-from vmlan.plan import macvtaps, templates
+from vmlan.plan import templates
 from vmlan.plan.facts import Facts
-from vmlan.plan.hardware import accelerator, hardware
-from vmlan.plan.steps import Command, Saved
+from vmlan.plan.hardware import hardware, qemu_command
+from vmlan.plan.steps import Saved
 from vmlan.plan.topology import Link
 from vmlan.qemu import cmdline, state_files
 from vmlan.qemu.facts import QemuFacts
@@ -38,6 +38,4 @@ def saved(lab: Lab, machine: Machine, links: tuple[Link, ...], form: Form, file:
         argv = cmdline.command(facts.qemu.path, replace(hardware(machine, links, facts), incoming=True))
     if machine.qemu_args:
         argv = ("env", f"--chdir={lab.folder}", *argv)
-    batch = accelerator(machine, facts)[0] == "tcg"
-    command = Command(argv, user=facts.user, devices=macvtaps.devices(links), batch=batch)
-    return Saved(command, (state_files.load(file, facts.qemu),))
+    return Saved(qemu_command(argv, machine, links, facts), (state_files.load(file, facts.qemu),))

@@ -26,9 +26,8 @@ class Command(msgspec.Struct, frozen=True):
     """One program to run: its argument list and what it reads on standard input.
 
     `user`: as whom, "UID:GID", where that is not who runs vmlan. `devices`: macvtap interfaces whose device
-    files it finds open, as its descriptors from `FIRST_DEVICE` on. `taps`: taps
-    that it has to itself, in a network namespace of its own. `batch`: it is not interrupted by another that
-    wakes up (`spaced`).
+    files it finds open, as its descriptors from `FIRST_DEVICE` on. `taps`: those that it has to itself, in a
+    network namespace of its own. `batch`: it is not interrupted by another that wakes up (`spaced`).
     """
 
     argv: tuple[str, ...]

@@ -22,10 +22,10 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from vmlan.model import BridgeNetwork, Firmware, Lab, Machine, TapNetwork
-from vmlan.plan import macvtaps, tiny_cmdline
+from vmlan.plan import tiny_cmdline
 from vmlan.plan import topology as topo
 from vmlan.plan.facts import Facts
-from vmlan.plan.hardware import hardware, static
+from vmlan.plan.hardware import hardware, qemu_command, static
 from vmlan.plan.layout import MachineFiles
 from vmlan.plan.steps import Card, Command, MakeFolder, MakeTemplate, Space, Step, Told, Warm
 from vmlan.plan.topology import Link, Topology
@@ -68,7 +68,6 @@ class Template:
 
     key: str
     parts: tuple[tuple[str, str], ...]
-    hardware: Hardware
 
 
 def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | None:
@@ -104,8 +103,7 @@ def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | No
 def template(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Template:
     """The template from which a machine goes on. All machines of a kind have the same."""
     where = Path("/template")
-    memory = Memory(where / "memory", written=True)
-    bare = _bare(machine, _places(links), MachineFiles(where, where), memory, facts, bound=_are_bound(links))
+    bare = _to_be_kept(machine, links, MachineFiles(where, where), where / "memory", facts)
     argv = cmdline.command(facts.qemu.path, bare)
     files = [facts.qemu.path, *(each for each in (bare.kernel, bare.initrd) if each)]
     parts = {
@@ -122,7 +120,7 @@ def template(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Templat
         "command line": shlex.join(argv[1:]),
     }
     digest = hashlib.sha256("\0".join(f"{name}={value}" for name, value in parts.items()).encode())
-    return Template(digest.hexdigest()[:16], tuple(parts.items()), bare)
+    return Template(digest.hexdigest()[:16], tuple(parts.items()))
 
 
 def steps(lab: Lab, links: Topology, facts: Facts) -> Iterator[Step]:
@@ -151,13 +149,13 @@ def warm(lab: Lab, machine: Machine, links: tuple[Link, ...], facts: Facts) -> W
     full = hardware(machine, links, facts)
     there = _in_places(full)
     memory = Memory(folder / "memory", written=False)
-    clone = _bare(machine, there, where, memory, facts, bound=_are_bound(links))
     # When its guest boots anew, it boots as any other: not as a template.
-    argv = cmdline.command(facts.qemu.path, replace(clone, append=full.append, incoming=True))
+    clone = _bare(machine, there, where, memory, full.append, facts)
+    argv = cmdline.command(facts.qemu.path, replace(clone, incoming=True))
     return Warm(
         template=key,
         folder=folder,
-        command=Command(argv, user=facts.user, devices=macvtaps.devices(links), batch=full.accel == "tcg"),
+        command=qemu_command(argv, machine, links, facts),
         load=_load(where.loaded, facts),
         plug=(*cmdline.plugging(full, there), "cont"),
         state=where.loaded,
@@ -219,8 +217,8 @@ def resumed(machine: Machine, links: tuple[Link, ...], facts: Facts) -> tuple[st
     """
     full = hardware(machine, links, facts)
     there = _in_places(full)
-    bare = _bare(machine, there, facts.layout.machine(machine.name), None, facts, bound=_are_bound(links))
-    argv = cmdline.command(facts.qemu.path, replace(bare, append=full.append, incoming=True))
+    bare = _bare(machine, there, facts.layout.machine(machine.name), None, full.append, facts)
+    argv = cmdline.command(facts.qemu.path, replace(bare, incoming=True))
     return (*argv, *cmdline.plugged(full, there))
 
 
@@ -279,16 +277,15 @@ def _bare(
     netdevs: tuple[Netdev, ...],
     where: MachineFiles,
     memory: Memory | None,
+    append: str,
     facts: Facts,
-    *,
-    bound: bool,
 ) -> Hardware:
-    """A machine as its template is: without what is its own, but for these cards."""
+    """A machine as its template is: without what is its own, but for these cards and this command line."""
     alone = replace(machine, nics=(), disks=())
     return replace(
         hardware(alone, (), facts),
         netdevs=netdevs,
-        append=tiny_cmdline.template(machine.append, bound=bound),
+        append=append,
         memory=memory,
         machine=replace(alone, name="template") if memory is not None and memory.written else alone,
         qmp=where.qmp,
@@ -299,12 +296,20 @@ def _bare(
     )
 
 
+def _to_be_kept(
+    machine: Machine, links: tuple[Link, ...], where: MachineFiles, memory: Path, facts: Facts
+) -> Hardware:
+    """The machine that a template is made of: its cards lead nowhere, and its memory is that file."""
+    append = tiny_cmdline.template(machine.append, bound=_are_bound(links))
+    return _bare(machine, _places(links), where, Memory(memory, written=True), append, facts)
+
+
 def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts: Facts) -> Iterator[Step]:
     assert facts.templates is not None
     key, folder = one.key, facts.templates / one.key
     run = facts.layout.template(key)
-    memory = Memory(_unfinished(folder) / "memory", written=True)
-    bare = _bare(machines[0], _places(links), run, memory, facts, bound=_are_bound(links))
+    bare = _to_be_kept(machines[0], links, run, _unfinished(folder) / "memory", facts)
+    bound = _are_bound(links)
     names = tuple(machine.name for machine in machines)
     yield MakeFolder(
         f"template-folder {key}",
@@ -324,7 +329,7 @@ def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts
             cmdline.command(facts.qemu.path, bare),
             user=facts.user,
             space=Space.LAB,
-            taps=tuple(_tap(number) for number in range(len(bare.netdevs))) if _are_bound(links) else (),
+            taps=tuple(_tap(number) for number in range(len(bare.netdevs))) if bound else (),
             batch=bare.accel == "tcg",
         ),
         log=run.log,
@@ -335,7 +340,7 @@ def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts
         folder=folder,
         parts=one.parts,
         macs=tuple(netdev.mac for netdev in bare.netdevs),
-        bound=_are_bound(links),
+        bound=bound,
         machines=names,
     )
 
