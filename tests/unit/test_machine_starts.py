@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.templates import made
@@ -193,6 +194,18 @@ def test_a_template_that_does_not_work_is_removed_and_told_once(
     assert len(found.notes) == 1 and "template key did not work, and is removed" in found.notes[0]
     assert not folder.exists() and booted(layout) == set("abc") and found.known == {}
     assert running(layout) == {"vm-a", "vm-b", "vm-c"}
+
+
+def test_what_a_late_qemu_makes_of_a_template_goes_too(layout: Layout, tmp_path: Path) -> None:
+    """QEMU makes the file of its memory where there is none, and so the folder was left."""
+    folder = made(tmp_path, "key")
+    first, second = (warm(layout, name, folder, migrates="failed") for name in "ab")
+    assert second.warm is not None
+    again = f'until [ ! -e {folder} ]; do sleep 0.01; done; mkdir {folder}; : >{folder}/memory; exec "$@"'
+    argv = ("sh", "-c", again, "sh", *second.warm.command.argv)
+    late = msgspec.structs.replace(second.warm, command=Command(argv, space=Space.LAB))
+    machine_starts.start_all(layout, [first, msgspec.structs.replace(second, warm=late)])
+    assert not folder.exists() and booted(layout) == {"a", "b"}
 
 
 def test_a_disk_that_cannot_be_plugged_in_is_no_fault_of_the_template(layout: Layout, tmp_path: Path) -> None:

@@ -113,9 +113,10 @@ class _Starts:
             self._notes.append(f"{step.machine} boots, since it could not go on from its template: {error}")
             starts.start(self._layout, step)
         except warm.Unusable as error:
+            # Each time: a QEMU that was just starting may have made the file of its memory anew (qemu(1)).
+            templates.remove(step.warm.folder)
             if step.warm.template not in self._useless:
                 self._useless.add(step.warm.template)
-                templates.remove(step.warm.folder)
                 self._notes.append(f"template {step.warm.template} did not work, and is removed: {error}")
             starts.start(self._layout, step)
 
