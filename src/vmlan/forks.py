@@ -16,11 +16,10 @@ from vmlan import lifecycle
 from vmlan.errors import GuestError, RequestError
 from vmlan.guest.agent import Agent
 from vmlan.host import clones, identity, kept_lab, lab_file, memory, paths
-from vmlan.host import snapshots as on_disk
 from vmlan.host.effects import HostEffects
 from vmlan.host.executor import Executor
 from vmlan.host.lock import exclusive
-from vmlan.host.snapshots import Stopped
+from vmlan.host.stopped import Stopped, links_off
 from vmlan.model import BridgeNetwork, HubNetwork, Lab, Machine, NoNetwork, UserNetwork
 from vmlan.observe import ready
 from vmlan.plan import admission, states, tiny_cmdline, topology
@@ -134,14 +133,11 @@ def _copied(original: Stopped, origin: Machine, name: str, layout: Layout, facts
         )
     try:
         began = time.monotonic()
-        original.stop()
-        try:
+        with original.standing_still():
             original.save({origin.name: states.save(state, facts.qemu)})
             with identity.acting(identity.invoker() if layout.on_host else None):
                 for disk, copy in zip(disks, copies, strict=True):
                     shutil.copyfile(disk.file, copy)
-        finally:
-            original.go_on()
         yield time.monotonic() - began
     except BaseException:
         for copy in copies:
@@ -180,11 +176,11 @@ def _become(lab: Lab, origin: Machine, name: str, layout: Layout) -> None:
     words = [tiny_cmdline.identity(name, static(now))]
     words += [f"vmlan.mac={old.mac},{new.mac}" for old, new in zip(was, now, strict=True)]
     words += [f"vmlan.seed={secrets.token_hex(32)}", f"vmlan.time={time.time():.0f}"]
-    on_disk.links_off(files, len(now), off=True)
+    links_off(files, len(now), off=True)
     with Stopped(layout, (name,)) as copy:
         copy.go_on()
     with Agent(files.agent, name, _BECOME_TIMEOUT) as agent:
         done = agent.run(["/lib/vmlan/become"], f"{' '.join(words)}\n".encode(), _BECOME_TIMEOUT)
     if done.code != 0:
         raise GuestError(f"machine {name}: its guest did not become somebody else: {done.stderr.strip()}")
-    on_disk.links_off(files, len(now), off=False)
+    links_off(files, len(now), off=False)

@@ -17,7 +17,8 @@ from vmlan.host.effects import HostEffects
 from vmlan.host.executor import Executor
 from vmlan.host.lock import exclusive
 from vmlan.host.shapes import Shape
-from vmlan.host.snapshots import About, Kept, SavedMachine, Stopped
+from vmlan.host.snapshots import About, Kept, SavedMachine
+from vmlan.host.stopped import Stopped
 from vmlan.model import Lab
 from vmlan.plan import states, topology
 from vmlan.plan.facts import Facts
@@ -52,19 +53,16 @@ def save(file: Path, name: str, progress: Progress | None = None) -> Report:
             forms = {each: machines.form(each) for each in running}
             lines = {each: states.save(on_disk.state_file(folder, each), facts.qemu) for each in running}
             progress.preparing(f"saves {', '.join(running)}")
+            machines.drop_others([each.name for each in on_disk.kept(layout)])
             began = time.monotonic()
-            machines.stop()
-            try:
-                with machines.disks_snapshot(disks, name):
-                    machines.save(lines)
-                    saved = tuple(
-                        SavedMachine(each, forms[each], _argv(lab, each, forms[each], facts), disks[each])
-                        for each in running
-                    )
-                    now, qemu, own = time.time(), facts.qemu.full_version, clones.read(layout)
-                    finish(About(now, qemu, saved, network[0], network[1], own))
-            finally:
-                machines.go_on()
+            with machines.standing_still(), machines.disks_snapshot(disks, name):
+                machines.save(lines)
+                saved = tuple(
+                    SavedMachine(each, forms[each], _argv(lab, each, forms[each], facts), disks[each])
+                    for each in running
+                )
+                now, qemu, own = time.time(), facts.qemu.full_version, clones.read(layout)
+                finish(About(now, qemu, saved, network[0], network[1], own))
             stood = time.monotonic() - began
     return Report(running, stood, on_disk.one(layout, name).size)
 

@@ -185,11 +185,14 @@ def test_a_kill_while_it_is_saved_leaves_no_half(bench: Bench) -> None:
         "machines:\n  vm1: {image: tiny, memory: 128M}\n  vm2: {image: tiny, memory: 128M, disks: [{size: 8M}]}\n"
     )
     bench.ok("up")
-    for wait in (0.25, 0.35, 0.45):
+    for wait in (0.0, 0.02, 0.05, 0.1, 0.15, 0.25):  # from when its folder is there: it stops them soon after
         process = bench.start("snapshot", "save", "x", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not list(Path(bench.state).rglob("x*")) and process.poll() is None:
+            time.sleep(0.005)
         time.sleep(wait)
         process.kill()
         process.wait()
+        assert sh(bench, "vm1", "cat /proc/uptime; sleep 0.2"), wait  # it goes on
         if not json.loads(bench.ok("snapshot", "ls", "--json")):
             assert bench.vmlan("snapshot", "restore", "x").code == 2
         else:
@@ -198,6 +201,9 @@ def test_a_kill_while_it_is_saved_leaves_no_half(bench: Bench) -> None:
     bench.ok("snapshot", "restore", "y")
     assert bench.ok("exec", "vm2", "--", "echo", "fine") == "fine\n"
     assert [path.name for path in Path(bench.state).rglob("*.new")] == []
+    (disk,) = Path(bench.state).rglob("disk0.qcow2")
+    said = subprocess.run(["qemu-img", "snapshot", "-lU", disk], check=True, capture_output=True, text=True)
+    assert "vmlan-y" in said.stdout and "vmlan-x" not in said.stdout
 
 
 # clone
