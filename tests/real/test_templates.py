@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -254,6 +255,24 @@ machines:
   ide: {image: tiny, disks: [{size: 64M, bus: ide}]}
   odd: {image: tiny, disks: ['an odd, "quoted" \\\\ name.raw']}
 """
+
+
+def test_a_machine_that_is_up_has_its_disks_however_busy_this_host_is(bench: Bench) -> None:
+    bench.write(
+        "machines: {vm1: {image: tiny, memory: 128M, disks: [{size: 8M}, {size: 8M, bus: scsi}, {size: 8M}]}}\n"
+    )
+    bench.ok("up")
+    busy = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(6)]
+    try:
+        for _ in range(4):
+            bench.ok("down", "--now")
+            bench.ok("up")
+            assert shell(bench, "vm1", "ls /dev/vd* /dev/sd*").split() == ["/dev/sda", "/dev/vda", "/dev/vdb"]
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
+    assert is_warm(bench, "vm1")
 
 
 def test_disks_that_are_plugged_in_are_there_and_kept(bench: Bench) -> None:

@@ -22,7 +22,7 @@ FACTS = labs.facts(kvm=KvmVerdict(works=True, reason="it works"))
 
 
 def start(name: str, *, warm: bool = False) -> Step:
-    told = Told(name, "", (), True, 0, "", 0)
+    told = Told(name, "", (), True, 0, (), "", 0)
     how = Warm("key", HERE, Command(()), (), (), HERE, (), HERE, told) if warm else None
     return Start(f"machine {name}", "a machine", f"vm-{name}", Command(()), HERE, machine=name, warm=how)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -61,6 +63,24 @@ def test_one_request_follows_the_other_and_the_end_ends_it(program: Path) -> Non
             assert request.results(reply).numbers[0] == process.pid
         process.stdin.close()
         assert process.wait(10) == 1
+
+
+def test_a_call_that_fails_is_done_again_until_it_does_not(program: Path, tmp_path: Path) -> None:
+    request, late = calls.Request(), tmp_path / "late"
+    request.call(calls.NANOSLEEP, struct.pack("=qq", 0, 10_000_000), 0)
+    looked = request.call(calls.ACCESS, f"{late}\0".encode(), 0, again=1)
+    never = request.call(calls.ACCESS, b"/nowhere\0", 0)
+    request.reply()
+    request.call(calls.EXIT_GROUP, 0)
+    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(request.built())
+        process.stdin.flush()
+        time.sleep(0.1)
+        assert select.select([process.stdout], [], [], 0) == ([], [], [])
+        late.touch()
+        results = request.results(process.stdout.read())
+    assert (results.numbers[looked], results.numbers[never]) == (0, -2)
 
 
 def test_what_has_no_room_is_refused() -> None:

@@ -49,8 +49,8 @@ def guest():
                 mac = bytes.fromhex(macs.split()[card].replace(":", ""))
                 answer = {0x8933: struct.pack("=i", 2 + card), 0x8927: b"\\1\\0" + mac}[asked]
                 did[where + 16 : where + 16 + len(answer)] = answer
-            struct.pack_into("<q", did, call, -11 if number == 45 else 0)
-            call += 56
+            struct.pack_into("<q", did, call + 56, -11 if number == 45 else 0)
+            call += 64
         os.write(out, did)
 threading.Thread(target=guest, daemon=True).start()
 def session(peer):
@@ -125,6 +125,7 @@ def warm(layout: Layout, name: str, folder: Path, **changes: str) -> Start:
             (Card("52:54:00:00:00:01", "192.0.2.1/24"), Card("52:54:00:00:00:02", "198.51.100.1/24")),
             bound=False,
             elsewhere=0,
+            disks=(),
             resolver="",
             later=30,
         ),
@@ -173,7 +174,7 @@ def given(request: bytes, number: int) -> bytes:
     """What the first call of that number in a request points to, and what is behind it."""
     call = 8
     while struct.unpack_from("<q", request, call)[0] != number:
-        call += 56
+        call += 64
     return request[struct.unpack_from("<Q", request, call + 16)[0] - 0x401000 :]
 
 

@@ -185,6 +185,16 @@ def test_other_cards_and_disks_are_plugged_in_and_those_in_places_are_not() -> N
         "id=nic2",
     ]
     assert (len(start.warm.told.cards), start.warm.told.elsewhere) == (2, 1)
+    assert start.warm.told.disks == ("/dev/vda",)
+
+
+def test_a_guest_waits_for_each_of_its_disks_by_its_name() -> None:
+    found = planned(
+        "{vm1: {image: tiny, disks: [{size: 1G}, {size: 1G, bus: scsi}, {size: 1G}, {size: 1G, bus: scsi}, {size: 1G}]}}"
+    )
+    (start,) = starts(found)
+    assert start.warm is not None
+    assert start.warm.told.disks == ("/dev/vda", "/dev/vdb", "/dev/vdc", "/dev/sda", "/dev/sdb")
 
 
 def test_a_guest_is_told_what_it_will_be_leased_and_nothing_that_it_will_not() -> None:

@@ -14,11 +14,14 @@ LEASED = Card("52:54:00:00:00:0a", "192.0.2.10/24", "192.0.2.1", leased=True)
 FIXED = Card("52:54:00:00:00:0b", "198.51.100.11/24")
 OWN = Card("52:54:00:00:00:0c")
 PLACES = telling.Places(2, ("virtio2", "virtio3"))
-_CALL, _BUFFER = struct.Struct("<q6Q"), 0x401000
+_CALL, _BUFFER = struct.Struct("<q6Qq"), 0x401000
+_RESULT = _CALL.size - 8
 
 
-def told(*cards: Card, bound: bool = True, elsewhere: int = 0) -> telling.Telling:
-    about = Told("vm1", "vmlan.hostname=vm1", cards, bound, elsewhere, "nameserver 192.0.2.1\n", 30)
+def told(
+    *cards: Card, bound: bool = True, elsewhere: int = 0, disks: tuple[str, ...] = ()
+) -> telling.Telling:
+    about = Told("vm1", "vmlan.hostname=vm1", cards, bound, elsewhere, disks, "nameserver 192.0.2.1\n", 30)
     places = telling.Places(2, PLACES.names[: len(cards)])
     return telling.telling(about, places, seed=bytes(range(32)), now=1764387600.5, later=95.7)
 
@@ -28,9 +31,9 @@ def asked(one: telling.Telling) -> list[tuple[int, tuple[int, ...], bytes]]:
     request, found, place = one.request.built(), [], 8
     while (row := _CALL.unpack_from(request, place))[0] >= 0:
         at = next(
-            (each - _BUFFER for each in row[1:] if _BUFFER < each < _BUFFER + len(request)), len(request)
+            (each - _BUFFER for each in row[1:7] if _BUFFER < each < _BUFFER + len(request)), len(request)
         )
-        found.append((row[0], row[1:], request[at:]))
+        found.append((row[0], row[1:7], request[at:]))
         place += _CALL.size
     return found
 
@@ -59,7 +62,7 @@ def answer(one: telling.Telling, change: Callable[[bytearray], None] = lambda _:
             }
             place = arguments[2] - _BUFFER + 16
             reply[place : place + 8] = value[arguments[1]].ljust(8, b"\0")
-        struct.pack_into("<q", reply, 8 + which * _CALL.size, result)
+        struct.pack_into("<q", reply, 8 + which * _CALL.size + _RESULT, result)
     change(reply)
     return bytes(reply)
 
@@ -71,7 +74,7 @@ def returns(one: telling.Telling, number: int, result: int, data: bytes = b"") -
     )
 
     def change(reply: bytearray) -> None:
-        struct.pack_into("<q", reply, 8 + which * _CALL.size, result)
+        struct.pack_into("<q", reply, 8 + which * _CALL.size + _RESULT, result)
         place = arguments[1] - _BUFFER
         reply[place : place + len(data)] = data
 
@@ -122,6 +125,16 @@ def test_who_has_all_sleeps_and_who_has_not_ends_at_once() -> None:
     assert ends == {"all": (True, 0), "own": (False, 3), "else": (False, 3)}
 
 
+def test_its_disks_are_waited_for_before_it_answers() -> None:
+    rows = asked(told(LEASED, disks=("/dev/vda", "/dev/vdb")))
+    looked = [which for which, (number, _, _) in enumerate(rows) if number == calls.ACCESS]
+    assert [rows[which][2][:9] for which in looked] == [b"/dev/vda\0", b"/dev/vdb\0"]
+    replied = next(
+        which for which, (number, given, _) in enumerate(rows) if (number, given[0]) == (calls.WRITE, 1)
+    )
+    assert max(looked) < replied
+
+
 def test_with_cards_elsewhere_it_sees_to_all_of_them_itself() -> None:
     one = told(LEASED, bound=False, elsewhere=1)
     assert written(one)[6] == [b"vmlan.hostname=vm1 vmlan.cards=2 vmlan.later=96\n"]
@@ -138,7 +151,7 @@ def test_a_machine_full_of_cards_has_room() -> None:
     cards = tuple(
         Card(f"52:54:00:00:01:{n:02x}", f"192.0.2.{n}/24", "192.0.2.1", leased=True) for n in range(28)
     )
-    about = Told("m" * 63, "w" * 2000, cards, False, 0, "nameserver 192.0.2.1\n" * 28, 30)
+    about = Told("m" * 63, "w" * 2000, cards, False, 0, ("/dev/vda",) * 28, "nameserver 192.0.2.1\n" * 28, 30)
     places = telling.Places(2, tuple(f"virtio{n}" for n in range(28)))
     assert telling.telling(about, places, bytes(32), 0.0, 30.0).request.built()
 

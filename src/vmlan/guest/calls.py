@@ -2,8 +2,9 @@
 
 Under emulation a guest takes ten times as long for code that it runs for the first time, since that is
 translated first; a shell and the programs that it starts run a lot of such code. So all that they would do is
-put together here, as a `Request` for a program of 30 instructions (`program`), which waits in the guest: it
-does the calls and sends the request back, with each call's result in the call's place.
+put together here, as a `Request` for a program of some forty instructions (`program`), which waits in the
+guest: it does the calls and sends the request back, with each call's result behind the call. A call that
+fails may be done again, with those before it, until it does not.
 
 Linux on x86-64: numbers of calls as in arch/x86/entry/syscalls/syscall_64.tbl, their registers as in
 syscall(2), the program's file as in elf(5).
@@ -14,15 +15,17 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-WRITE, IOCTL, NANOSLEEP, SENDTO, RECVFROM, SETHOSTNAME, CLOCK_SETTIME, EXIT_GROUP = (
-    *(1, 16, 35, 44, 45, 170, 227, 231),
+WRITE, IOCTL, ACCESS, NANOSLEEP, SENDTO, RECVFROM, SETHOSTNAME, CLOCK_SETTIME, EXIT_GROUP = (
+    *(1, 16, 21, 35, 44, 45, 170, 227, 231),
 )
 
 #: Where the program is in its memory, and where in it the request is, and how long that may be (bytes).
 _BASE, _BUFFER, _ROOM = 0x400000, 0x401000, 0x8000
 
-#: A request: how long it is, and then its calls; after the last one, the next request is waited for.
-_HEAD, _CALL, _END = struct.Struct("<Q"), struct.Struct("<q6Q"), struct.pack("<q", -1)
+#: A request: how long it is, and then its calls; after the last one, the next request is waited for. A call
+#: is its number, what it is given, and how many bytes to go back when it fails (0: go on); its result is put
+#: where that was.
+_HEAD, _CALL, _END = struct.Struct("<Q"), struct.Struct("<q6Qq"), struct.pack("<q", -1)
 _REGISTERS = 6
 
 #: A socket for routes is opened first, so that its number is the lowest that is free.
@@ -60,8 +63,11 @@ _CODE = (
     ("", "488b7d08 488b7510", ""),  # mov rdi, [rbp + 8]; mov rsi, [rbp + 16]
     ("", "488b5518 4c8b5520", ""),  # mov rdx, [rbp + 24]; mov r10, [rbp + 32]
     ("", "4c8b4528 4c8b4d30", ""),  # mov r8, [rbp + 40]; mov r9, [rbp + 48]
-    ("", "0f05 48894500", ""),  # syscall; mov [rbp], rax
-    ("", "4883c538 eb", "next"),  # add rbp, 56; jmp next
+    ("", "0f05 4885c0 79", "done"),  # syscall; test rax, rax; jns done
+    ("", "488b4d38 e3", "done"),  # mov rcx, [rbp + 56]; jrcxz done
+    ("", "4829cd eb", "next"),  # sub rbp, rcx; jmp next
+    ("done", "48894538", ""),  # mov [rbp + 56], rax
+    ("", "4883c540 eb", "next"),  # add rbp, 64; jmp next
     ("over", f"b8 {_word(EXIT_GROUP)}", ""),  # mov eax, exit_group
     ("", f"bf {_word(1)} 0f05", ""),  # mov edi, 1; syscall
 )
@@ -123,14 +129,16 @@ _WHOLE = _Data(-1, 0)
 class Request:
     """Calls, in order. What they point to is put behind them."""
 
-    _calls: list[tuple[int, tuple[int | _Data, ...]]] = field(default_factory=list)
+    _calls: list[tuple[int, tuple[int | _Data, ...], int]] = field(default_factory=list)
     _data: bytearray = field(default_factory=bytearray)
 
-    def call(self, number: int, *arguments: int | bytes) -> int:
-        """Add one, and return which it is. Bytes are passed by their address, and may be written to."""
-        return self._add(
-            number, *(self._put(each) if isinstance(each, bytes) else each for each in arguments)
-        )
+    def call(self, number: int, *arguments: int | bytes, again: int = 0) -> int:
+        """Add one, and return which it is. Bytes are passed by their address, and may be written to.
+
+        `again`: while it fails, it is done again from so many calls before it.
+        """
+        given = tuple(self._put(each) if isinstance(each, bytes) else each for each in arguments)
+        return self._add(number, *given, again=again)
 
     def reply(self, descriptor: int = 1) -> None:
         """Have all of it sent back as it is by then."""
@@ -149,25 +157,26 @@ class Request:
             return whole if argument is _WHOLE else _BUFFER + behind + argument.start
 
         done = b""
-        for number, arguments in self._calls:
-            done += _CALL.pack(number, *map(value, arguments), *[0] * (_REGISTERS - len(arguments)))
+        for number, arguments, again in self._calls:
+            registers = (*map(value, arguments), *[0] * (_REGISTERS - len(arguments)))
+            done += _CALL.pack(number, *registers, again * _CALL.size)
         return _HEAD.pack(whole) + done + _END + bytes(self._data)
 
     def results(self, reply: bytes) -> Results:
         """Read what came back: as many bytes as were sent."""
         data = reply[self._behind() :]
         return Results(
-            tuple(row[0] for row in _CALL.iter_unpack(reply[_HEAD.size : self._behind() - len(_END)])),
+            tuple(row[-1] for row in _CALL.iter_unpack(reply[_HEAD.size : self._behind() - len(_END)])),
             tuple(
                 tuple(
                     data[each.start : each.start + each.size] for each in arguments if isinstance(each, _Data)
                 )
-                for _, arguments in self._calls
+                for _, arguments, _ in self._calls
             ),
         )
 
-    def _add(self, number: int, *arguments: int | _Data) -> int:
-        self._calls.append((number, arguments))
+    def _add(self, number: int, *arguments: int | _Data, again: int = 0) -> int:
+        self._calls.append((number, arguments, again))
         return len(self._calls) - 1
 
     def _put(self, given: bytes) -> _Data:

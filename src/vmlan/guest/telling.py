@@ -23,6 +23,8 @@ _CLOCK_REALTIME = 0  # clock_gettime(2)
 _DONTWAIT = 0x40  # recv(2)
 _EAGAIN = -11
 _ARPHRD_ETHER = 1  # netdevice(7)
+#: How long to wait before looking whether a disk is there, each time (nanoseconds).
+_LOOK_AGAIN = 2_000_000
 #: Room for the kernel's answer: an error, and the message that it is about.
 _ANSWER = 256
 
@@ -136,6 +138,9 @@ def telling(told: Told, places: Places, seed: bytes, now: float, later: float) -
     _write(request, _MACHINE_ID, f"{seed[:16].hex()}\n".encode())
     cards = () if told.elsewhere else _bind(request, told, places)
     heard = _set_up(request, cards)
+    for disk in told.disks:  # plugged in, they are there a moment later than in a machine that boots
+        request.call(calls.NANOSLEEP, _timespec(0, _LOOK_AGAIN), 0)
+        request.call(calls.ACCESS, f"{disk}\0".encode(), 0, again=1)
     if told.resolver:
         _write(request, _RESOLVER, told.resolver.encode())
     count = len(told.cards) + told.elsewhere

@@ -144,8 +144,8 @@ class Told(msgspec.Struct, frozen=True):
     """What a guest that goes on from a template is told: who it is.
 
     `words`: what its command line would have said. `cards`: those in its template's places; `bound`: they
-    have drivers already. `elsewhere`: how many others it has. `resolver`: its resolv.conf(5). `later`: for
-    how long it puts off what nobody waits for (seconds).
+    have drivers already. `elsewhere`: how many others it has. `disks`: their files in /dev. `resolver`: its
+    resolv.conf(5). `later`: for how long it puts off what nobody waits for (seconds).
     """
 
     name: str
@@ -153,6 +153,7 @@ class Told(msgspec.Struct, frozen=True):
     cards: tuple[Card, ...]
     bound: bool
     elsewhere: int
+    disks: tuple[str, ...]
     resolver: str
     later: int
 

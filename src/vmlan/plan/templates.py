@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+import string
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
@@ -40,6 +42,9 @@ _LINE = 1000
 
 #: Disks that cannot be plugged in.
 _FIXED_BUSES = {"ide", "sata", "nvme"}
+
+#: How a guest calls disks on the other buses.
+_DISK_NAMES = {"virtio": "vd", "scsi": "sd"}
 
 #: Cards whose drivers a template's guest has loaded (guest/tiny_files/late): of another that is plugged in it
 #: would not know what to do with it before its addresses are waited for.
@@ -186,9 +191,19 @@ def _who(lab: Lab, machine: Machine, links: tuple[Link, ...]) -> Told:
         cards=tuple(_card(link) for link in there),
         bound=_are_bound(links),
         elsewhere=elsewhere,
+        disks=_disk_files(machine),
         # Of those that are plugged in nobody knows yet whether they are the first.
         resolver="".join(f"{line}\n" for line in resolver) if not elsewhere else "",
         later=_LATER + _LATER_EACH * len(lab.machines),
+    )
+
+
+def _disk_files(machine: Machine) -> tuple[str, ...]:
+    """What a guest calls its disks: by their bus, in their order (Linux, admin-guide/devices.txt)."""
+    counts = Counter(_DISK_NAMES[str(disk.bus)] for disk in machine.disks)
+    letters = string.ascii_lowercase
+    return tuple(
+        f"/dev/{name}{letters[n]}" for name, count in counts.items() for n in range(min(count, len(letters)))
     )
 
 
