@@ -203,8 +203,8 @@ def test_a_guest_is_told_what_it_will_be_leased_and_nothing_that_it_will_not() -
     assert start.warm is not None
     told = start.warm.told
     first, second, third = told.cards
-    assert (first.address, first.gateway, first.leased) == ("10.2.0.11/24", "10.2.0.1", True)
-    assert (second.address, second.gateway, second.leased) == ("10.2.0.9/24", None, False)
+    assert (first.address, first.gateway, first.lessor) == ("10.2.0.11/24", "10.2.0.1", "lan")
+    assert (second.address, second.gateway, second.lessor) == ("10.2.0.9/24", None, "")
     assert third.address is None
     assert told.resolver == "search here.internal\nnameserver 10.2.0.1\n"
     assert told.name == "vm1" and told.words.startswith("vmlan.hostname=vm1 vmlan.nic=")

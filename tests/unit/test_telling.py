@@ -10,7 +10,7 @@ import pytest
 from vmlan.guest import calls, rtnetlink, telling
 from vmlan.plan.steps import Card, Told
 
-LEASED = Card("52:54:00:00:00:0a", "192.0.2.10/24", "192.0.2.1", leased=True)
+LEASED = Card("52:54:00:00:00:0a", "192.0.2.10/24", "192.0.2.1", lessor="lan")
 FIXED = Card("52:54:00:00:00:0b", "198.51.100.11/24")
 OWN = Card("52:54:00:00:00:0c")
 PLACES = telling.Places(2, ("virtio2", "virtio3"))
@@ -149,7 +149,7 @@ def test_cards_without_drivers_get_them_first() -> None:
 
 def test_a_machine_full_of_cards_has_room() -> None:
     cards = tuple(
-        Card(f"52:54:00:00:01:{n:02x}", f"192.0.2.{n}/24", "192.0.2.1", leased=True) for n in range(28)
+        Card(f"52:54:00:00:01:{n:02x}", f"192.0.2.{n}/24", "192.0.2.1", lessor="lan") for n in range(28)
     )
     about = Told("m" * 63, "w" * 2000, cards, False, 0, ("/dev/vda",) * 28, "nameserver 192.0.2.1\n" * 28, 30)
     places = telling.Places(2, tuple(f"virtio{n}" for n in range(28)))

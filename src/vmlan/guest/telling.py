@@ -84,7 +84,7 @@ class _SetUp:
 
     def words(self) -> list[str]:
         """What the guest's scripts are told of it."""
-        asking = [f"vmlan.ask={self.nic},{self.card.address}"] if self.card.leased else []
+        asking = [f"vmlan.ask={self.nic},{self.card.address}"] if self.card.lessor else []
         return [f"vmlan.served={self.nic}", *asking]
 
 

@@ -7,7 +7,7 @@ itself, and the first command after a crash what the crash left behind.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -244,6 +244,19 @@ class Executor:
                 found = self._effects.start_machines(tuple(_starts(group)))
                 self.notes += found.notes
                 self.known |= found.known
+                self._meet(group, found.known)
+
+    def _meet(self, group: tuple[Step, ...], known: Mapping[str, frozenset[str]]) -> None:
+        """Let the host side and the cards that have their leased addresses know each other."""
+        cards = [
+            card
+            for step in _starts(group)
+            if step.warm is not None
+            for card in step.warm.told.cards
+            if card.mac in known.get(step.machine or "", ())
+        ]
+        if (command := plan_steps.meeting(cards)) is not None:
+            self._effects.run(command)
 
     # Undoing
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from vmlan import together
 from vmlan.errors import HostError, RequestError
 from vmlan.plan.layout import Layout, MachineFiles
 from vmlan.plan.states import Form
@@ -145,23 +146,8 @@ class Stopped:
 
     def _all(self, work: Callable[[str, Monitor], object]) -> None:
         """Do it for each machine, in a thread each; raises the first error when all have ended."""
-        errors: list[BaseException] = []
-
-        def one_of_them(name: str, monitor: Monitor) -> None:
-            try:
-                work(name, monitor)
-            except BaseException as error:
-                errors.append(error)
-
-        threads = [
-            threading.Thread(target=one_of_them, args=pair, daemon=True) for pair in self._monitors.items()
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if errors:
-            raise errors[0]
+        pairs = self._monitors.items()
+        together.do([partial(work, *pair) for pair in pairs], at_once=len(pairs))
 
 
 def drop(monitor: Monitor, device: str, name: str) -> None:

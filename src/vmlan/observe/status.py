@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Thread
 from typing import Literal
 
+from vmlan import together
 from vmlan.catalogue import has_agent
 from vmlan.errors import KeeperGone, VmlanError
 from vmlan.guest.agent import Agent
@@ -58,10 +57,6 @@ class LabStatus:
     place: Literal["private", "host"] = "private"
 
 
-#: So many questions are asked at a time.
-_AT_ONCE = 64
-
-
 def machines(lab: Lab, layout: Layout) -> tuple[MachineStatus, ...]:
     """Every machine of a lab's file, as it is now. All that is asked for it is asked at once."""
     links = topo.survey(lab)
@@ -84,7 +79,7 @@ def machines(lab: Lab, layout: Layout) -> tuple[MachineStatus, ...]:
     guests = [partial(ask_guest, machine) for machine in running]  # who take longest to answer
     cards = [partial(ask_cards, machine) for machine in running]
     queues = [lambda: shapes.update(cables.shapes(layout))] if kept else []
-    _at_once([*queues, *guests, *cards])
+    together.do([*queues, *guests, *cards])
 
     def status(machine: Machine) -> MachineStatus:
         process, own = kept.get(process_name(machine.name)), links.of(machine.name)
@@ -100,29 +95,6 @@ def machines(lab: Lab, layout: Layout) -> tuple[MachineStatus, ...]:
 
 def _runs(process: Kept | None) -> bool:
     return process is not None and process.exit is None
-
-
-def _at_once(questions: Sequence[Callable[[], None]]) -> None:
-    """Ask all of these, each in a thread, and wait for the answers; raises the first error.
-
-    `concurrent.futures` does the same, and takes as long to load as all of the answers take.
-    """
-    left, errors = iter(questions), []
-
-    def work() -> None:
-        for question in left:  # `next` of a list's iterator is one operation of the interpreter
-            try:
-                question()
-            except BaseException as error:
-                errors.append(error)
-
-    threads = [Thread(target=work, daemon=True) for _ in questions[:_AT_ONCE]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 def _ask(machine: Machine, layout: Layout, links: tuple[Link, ...]) -> dict[int, tuple[str, ...]] | None:

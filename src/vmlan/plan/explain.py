@@ -30,6 +30,7 @@ from vmlan.plan.steps import (
     batches,
     ip_batch,
     ip_undo,
+    meeting,
     spaced,
     switch_command,
 )
@@ -163,6 +164,7 @@ def _go_on(warm: Warm, qmp: Path, log: Path, layout: Layout) -> str:
             "# when its state is loaded:",
             _monitor(warm.plug, qmp),
             *_told(warm),
+            *_met(warm, layout),
         )
     )
 
@@ -174,7 +176,14 @@ def _told(warm: Warm) -> Iterator[str]:
     for card in told.cards:
         if card.address is not None:
             way = f", default via {card.gateway}" if card.gateway else ""
-            yield f"# {card.mac} has {card.address}{way}{'; its lease is asked for later' * card.leased}"
+            later = "; its lease is asked for later" if card.lessor else ""
+            yield f"# {card.mac} has {card.address}{way}{later}"
+
+
+def _met(warm: Warm, layout: Layout) -> Iterator[str]:
+    if (command := meeting(warm.told.cards)) is not None:
+        yield "# the host side, which leases that, looks whether it is there:"
+        yield _command(command, layout)
 
 
 def _monitor(lines: tuple[str, ...], qmp: Path) -> str:

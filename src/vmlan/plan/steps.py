@@ -6,6 +6,7 @@ They are msgspec structs so that the journal can read back what an earlier proce
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -131,13 +132,14 @@ class BridgeNic(msgspec.Struct, frozen=True, tag=True):
 class Card(msgspec.Struct, frozen=True):
     """A card as its guest is told of it; without an address, the guest sees to it by itself.
 
-    `address`: of IPv4, with prefix length. `leased`: the guest is still to ask DHCP for it.
+    `address`: of IPv4, with prefix length. `lessor`: the guest is still to ask DHCP for it, on this
+    interface of the host side.
     """
 
     mac: str
     address: str | None = None
     gateway: str | None = None
-    leased: bool = False
+    lessor: str = ""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -269,6 +271,20 @@ def batches(steps: tuple[Step, ...], *, machines: bool = False) -> list[tuple[St
 
 def _is_machine(step: Step | None) -> bool:
     return isinstance(step, Start) and step.machine is not None
+
+
+def meeting(cards: Sequence[Card]) -> Command | None:
+    """The host side looks whether cards are there that it leases addresses to; None: it does to none.
+
+    It asks each by itself (`probe`: ip-neighbour(8), arp(7)), since it knows whose addresses these are; to
+    ask all on a bridge for each would wake them all. Who is asked knows the host side then, too.
+    """
+    lines = [
+        f"neigh replace {card.address.partition('/')[0]} lladdr {card.mac} nud probe dev {card.lessor}\n"
+        for card in cards
+        if card.lessor and card.address is not None
+    ]
+    return Command(("ip", "-batch", "-"), "".join(lines)) if lines else None
 
 
 def ip_batch(steps: tuple[Interfaces, ...]) -> Command:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from vmlan import addressing
 from vmlan.model import BridgeNetwork, Firmware, Lab, Machine, TapNetwork
 from vmlan.plan import tiny_cmdline
 from vmlan.plan import topology as topo
@@ -221,7 +222,8 @@ def _card(link: Link) -> Card:
     if link.nic.address is not None:
         return Card(link.mac, str(link.nic.address), None if link.gateway is None else str(link.gateway))
     if (lessor := _lessor(link)) is not None:
-        return Card(link.mac, str(link.address), str(lessor), leased=True)
+        bridge = addressing.interface_name(link.network.name)
+        return Card(link.mac, str(link.address), str(lessor), lessor=bridge)
     return Card(link.mac)
 
 
