@@ -12,7 +12,7 @@ from tests import labs
 from vmlan.plan import templates, topology
 from vmlan.plan.build import plan
 from vmlan.plan.facts import Facts
-from vmlan.plan.steps import MakeFolder, MakeTemplate, Plan, Start
+from vmlan.plan.steps import MakeFolder, MakeTemplate, Plan, Space, Start, meeting
 from vmlan.qemu.facts import KvmVerdict
 
 ROOT = Path("/cache/templates")
@@ -209,6 +209,19 @@ def test_a_guest_is_told_what_it_will_be_leased_and_nothing_that_it_will_not() -
     assert told.resolver == "search here.internal\nnameserver 10.2.0.1\n"
     assert told.name == "vm1" and told.words.startswith("vmlan.hostname=vm1 vmlan.nic=")
     assert told.words.endswith(",10.2.0.9/24")
+
+
+def test_the_host_side_looks_whether_those_are_there_that_it_leases_addresses_to() -> None:
+    """By itself, and each alone; those with addresses of their own it does not know."""
+    found = planned("{vm1: {nics: [lan, {network: lan, address: 10.2.0.9/24}, nat]}, vm2: {nics: [lan]}}")
+    cards = [card for start in starts(found) if start.warm is not None for card in start.warm.told.cards]
+    looks = meeting(cards)
+    assert looks is not None and (looks.argv, looks.space) == (("ip", "-batch", "-"), Space.HOST)
+    assert looks.stdin == "".join(
+        f"neigh replace {ip} lladdr {card.mac} nud probe dev lan\n"
+        for ip, card in zip(("10.2.0.11", "10.2.0.12"), (cards[0], cards[3]), strict=True)
+    )
+    assert meeting(cards[1:3]) is None
 
 
 WHY = [

@@ -13,13 +13,12 @@ import click
 import pytest
 
 from tests.unit.test_agent import Guest, says
-from vmlan import labfile
+from vmlan import labfile, together
 from vmlan.cli.group import vmlan
 from vmlan.cli.main import usual_help
 from vmlan.errors import LabFileError, RequestError
 from vmlan.host import kept_lab, paths
 from vmlan.host.journal import Journal
-from vmlan.observe.status import _at_once
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import StartKeeper
 
@@ -179,12 +178,12 @@ def test_a_lab_that_is_kept_is_not_read_again(verb: str, place: Path) -> None:
 
 def test_questions_are_asked_at_once_and_a_failure_is_told() -> None:
     meet = threading.Barrier(3, timeout=10)
-    _at_once([meet.wait] * 3)  # type: ignore[list-item]
+    together.do([meet.wait] * 3)
     seen: list[int] = []
-    _at_once([lambda number=number: seen.append(number) for number in range(200)])  # type: ignore[misc]
+    together.do([lambda number=number: seen.append(number) for number in range(200)])  # type: ignore[misc]
     assert sorted(seen) == [*range(200)]
     with pytest.raises(OSError, match="no"):
-        _at_once([lambda: None, lambda: (_ for _ in ()).throw(OSError("no"))])
+        together.do([lambda: None, lambda: (_ for _ in ()).throw(OSError("no"))])
 
 
 # The lab file that is kept
