@@ -78,8 +78,6 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps(results.as_json(), indent=2) + "\n")
     print(results.as_text())
     if given.must_hold:
         return 1 if any(claim.holds is False for claim in claims(results.tables)) else 0
@@ -147,8 +145,15 @@ def measure(place: Place, given: argparse.Namespace) -> Results:
             tell(f"{part}: left out: {failed}")
         results.took[part] = time.monotonic() - began
         tell(f"{part}: {results.took[part]:.0f} s")
-    results.about["load at the end"] = load()
+        results.about["load at the end"] = load()
+        keep(results, given.json)
     return results
+
+
+def keep(results: Results, file: Path) -> None:
+    """Write what has been found so far: of a run that is ended early, the parts that it has finished."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(results.as_json(), indent=2) + "\n")
 
 
 # The parts
