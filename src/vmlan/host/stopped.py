@@ -209,7 +209,8 @@ def _going_on_without_us(machines: Sequence[MachineFiles], sessions: contextlib.
     try:
         yield
     finally:
-        os.write(theirs, b".")
+        with contextlib.suppress(BrokenPipeError):  # it may have been killed itself
+            os.write(theirs, b".")
         os.close(theirs)
         os.waitpid(child, 0)
 
