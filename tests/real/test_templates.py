@@ -257,6 +257,32 @@ machines:
 """
 
 
+def test_the_host_side_and_those_that_it_leases_addresses_to_know_each_other(bench: Bench) -> None:
+    """So the first packet to one does not wake all the others by asking for it."""
+    bench.write(
+        "networks: {lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true}}\n"
+        "machines: {vm1: {nics: [lan]}, vm2: {nics: [lan]}, fixed: {nics: [{network: lan, address: 10.2.0.50/24}]}}\n"
+    )
+    bench.ok("up")
+    assert all(is_warm(bench, name) for name in ("vm1", "vm2", "fixed"))
+    rows = json.loads(bench.ok("host", "--", "ip", "-j", "-4", "neigh", "show", "dev", "lan"))
+    cards = {row["name"]: row["nics"][0] for row in bench.vmlan("ps", "--json").json["machines"]}
+    assert {row["dst"]: row["lladdr"] for row in rows} == {
+        cards[name]["addresses"][0].partition("/")[0]: cards[name]["mac"] for name in ("vm1", "vm2")
+    }
+    assert not {"PERMANENT", "FAILED", "INCOMPLETE"} & {state for row in rows for state in row["state"]}
+    asked = bench.start(
+        "host", "--", "tcpdump", "-Z", "root", "-c", "1", "-nni", "fixed-lan", "arp", stdout=-1, stderr=-1
+    )
+    bench.ok("host", "--", "sh", "-c", "until ss -0 -p | grep -q tcpdump; do sleep 0.05; done")
+    for name in ("vm1", "vm2"):
+        bench.ok("host", "--", "ping", "-c", "1", name)
+    assert asked.poll() is None
+    bench.ok("host", "--", "ping", "-c", "1", "fixed")  # who has its own is asked for as ever
+    said, _ = asked.communicate(timeout=20)
+    assert "who-has 10.2.0.50" in said
+
+
 def test_a_machine_that_is_up_has_its_disks_however_busy_this_host_is(bench: Bench) -> None:
     bench.write(
         "machines: {vm1: {image: tiny, memory: 128M, disks: [{size: 8M}, {size: 8M, bus: scsi}, {size: 8M}]}}\n"

@@ -256,7 +256,8 @@ class Executor:
             if card.mac in known.get(step.machine or "", ())
         ]
         if (command := plan_steps.meeting(cards)) is not None:
-            self._effects.run(command)
+            with contextlib.suppress(CommandFailed):  # else they ask when they want to know
+                self._effects.run(command)
 
     # Undoing
 
