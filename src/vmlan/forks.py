@@ -76,9 +76,12 @@ def fork(
             finally:
                 effects.close()
     machine, links = lab_file.machine(lab, name), topology.survey(lab).of(name)
-    found = ready.wait_ready(
-        machine, links, layout.machine(name), timeout, lambda state: progress.machine(name, state)
-    )
+
+    def tell(state: str) -> None:
+        if state != "boots":  # it goes on
+            progress.machine(name, state)
+
+    found = ready.wait_ready(machine, links, layout.machine(name), timeout, tell)
     progress.machine(name, f"ready after {found.seconds:.1f} s")
     return Report(found, stood, time.monotonic() - began)
 
@@ -88,7 +91,9 @@ def _running(layout: Layout, of: str) -> tuple[str, ...]:
     from vmlan.snapshots import running_machines
 
     if of not in running_machines(layout):
-        raise NotRunning(f"machine {of} is not running", hint=f"vmlan up {of}")
+        copied = dict(clones.read(layout)).get(of)
+        hint = f"vmlan up {of}" if copied is None else f"vmlan clone {copied} makes another copy"
+        raise NotRunning(f"machine {of} is not running", hint=hint)
     return (of,)
 
 
@@ -133,8 +138,8 @@ def _copied(original: Stopped, origin: Machine, name: str, layout: Layout, facts
         )
     try:
         began = time.monotonic()
-        with original.standing_still():
-            original.save({origin.name: states.save(state, facts.qemu)})
+        with original.standing_still() as interrupted:
+            original.save({origin.name: states.save(state, facts.qemu)}, interrupted)
             with identity.acting(identity.invoker() if layout.on_host else None):
                 for disk, copy in zip(disks, copies, strict=True):
                     shutil.copyfile(disk.file, copy)

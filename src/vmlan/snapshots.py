@@ -15,6 +15,7 @@ from vmlan.host import clones, journal, kept_lab, paths, settings, shaping
 from vmlan.host import snapshots as on_disk
 from vmlan.host.effects import HostEffects
 from vmlan.host.executor import Executor
+from vmlan.host.interrupts import uninterrupted
 from vmlan.host.lock import exclusive
 from vmlan.host.shapes import Shape
 from vmlan.host.snapshots import About, Kept, SavedMachine
@@ -52,17 +53,25 @@ def save(file: Path, name: str, progress: Progress | None = None) -> Report:
             disks = {each: machines.disks(each) for each in running}
             forms = {each: machines.form(each) for each in running}
             lines = {each: states.save(on_disk.state_file(folder, each), facts.qemu) for each in running}
+            saved = tuple(
+                SavedMachine(each, forms[each], _argv(lab, each, forms[each], facts), disks[each])
+                for each in running
+            )
             progress.preparing(f"saves {', '.join(running)}")
+            if others := [each.name for each in lab.machines if each.name not in running]:
+                progress.note(f"{', '.join(others)}: not in it, since not running")
             machines.drop_others([each.name for each in on_disk.kept(layout)])
             began = time.monotonic()
-            with machines.standing_still(), machines.disks_snapshot(disks, name):
-                machines.save(lines)
-                saved = tuple(
-                    SavedMachine(each, forms[each], _argv(lab, each, forms[each], facts), disks[each])
-                    for each in running
-                )
-                now, qemu, own = time.time(), facts.qemu.full_version, clones.read(layout)
-                finish(About(now, qemu, saved, network[0], network[1], own))
+            try:
+                with machines.standing_still() as interrupted:
+                    machines.keep_disks(disks, name)
+                    machines.save(lines, interrupted)
+                    now, qemu, own = time.time(), facts.qemu.full_version, clones.read(layout)
+                    finish(About(now, qemu, saved, network[0], network[1], own))
+            except BaseException:
+                with uninterrupted():
+                    machines.forget_disks(disks, name)
+                raise
             stood = time.monotonic() - began
     return Report(running, stood, on_disk.one(layout, name).size)
 
@@ -89,20 +98,26 @@ def restore(file: Path, name: str, progress: Progress | None = None) -> Report:
             facts, plan = lifecycle.plan_lab(lab, layout)
             plan = _from_states(plan, lab, snapshot, facts)
             refuse_nic_change(executor.missing(plan))
-            with lifecycle.interruptible():
-                executor.end_machines()
-                on_disk.bring_back_disks(snapshot)
-                executor.bring_up(plan, lab.name, file, listener=lifecycle.tell(progress))
-                names = tuple(each.name for each in snapshot.about.machines)
-                try:
+            names = tuple(each.name for each in snapshot.about.machines)
+            others = [each for each in _running_at_all(layout) if each not in names]
+            try:
+                with lifecycle.interruptible():
+                    executor.end_machines()
+                    on_disk.bring_back_disks(snapshot)
+                    executor.bring_up(plan, lab.name, file, listener=lifecycle.tell(progress))
                     clones.write(layout, snapshot.about.clones)
                     kept_lab.keep(layout, file, text, described)
                     _set_network(lab, layout, snapshot.about)
                     with Stopped(layout, names) as machines:
                         machines.go_on()
-                except BaseException:
-                    executor.end_machines()  # they stand still, and nobody else knows why
-                    raise
+            except BaseException:
+                with uninterrupted():
+                    executor.end_machines()  # some stand still, and nobody else knows why
+                again = f"vmlan snapshot restore {name} brings them back, vmlan up boots them"
+                progress.note(f"no machine runs now: {again}")
+                raise
+            if others:
+                progress.note(f"{', '.join(others)}: ended, since not in the snapshot")
             for note in executor.notes:
                 progress.note(note)
         finally:
@@ -125,6 +140,13 @@ def running_machines(layout: Layout) -> tuple[str, ...]:
     if not any(found):
         raise NotRunning("no machine of this lab runs", hint="vmlan up")
     return tuple(name for name in found if name is not None)
+
+
+def _running_at_all(layout: Layout) -> tuple[str, ...]:
+    try:
+        return running_machines(layout)
+    except NotRunning:
+        return ()
 
 
 def _argv(lab: Lab, name: str, form: states.Form, facts: Facts) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -204,6 +205,47 @@ def test_a_kill_while_it_is_saved_leaves_no_half(bench: Bench) -> None:
     (disk,) = Path(bench.state).rglob("disk0.qcow2")
     said = subprocess.run(["qemu-img", "snapshot", "-lU", disk], check=True, capture_output=True, text=True)
     assert "vmlan-y" in said.stdout and "vmlan-x" not in said.stdout
+
+
+def test_an_interrupt_while_it_is_saved_leaves_everything_as_it_was(bench: Bench) -> None:
+    """QEMU ends at once when it is asked for a disk's snapshot that it has let go of."""
+    bench.write(
+        "machines:\n  vm1: {image: tiny, memory: 128M}\n  vm2: {image: tiny, memory: 128M, disks: [{size: 8M}]}\n"
+    )
+    bench.ok("up")
+    (disk,) = Path(bench.state).rglob("disk0.qcow2")
+    codes = []
+    for wait in (0.0, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3):
+        process = bench.start("snapshot", "save", "x", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not list(Path(bench.state).rglob("x*")) and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(wait)
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.01)
+        codes.append(process.wait(60))
+        there = [row["name"] for row in json.loads(bench.ok("snapshot", "ls", "--json"))]
+        assert there == (["x"] if codes[-1] == 0 else []), (wait, codes)
+        for name in ("vm1", "vm2"):
+            assert sh(bench, name, "sleep 0.2; echo fine") == "fine", (wait, codes)
+        if there:
+            bench.ok("snapshot", "rm", "x")
+        said = subprocess.run(
+            ["qemu-img", "snapshot", "-lU", disk], check=True, capture_output=True, text=True
+        )
+        assert "vmlan-" not in said.stdout, (wait, codes)
+    assert set(codes) <= {0, 130} and 130 in codes
+    bench.ok("snapshot", "save", "x")
+    sh(bench, "vm2", "echo later >/dev/vda; sync")
+    for wait in (0.2, 0.4, 0.6):
+        process = bench.start("snapshot", "restore", "x", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        time.sleep(wait)
+        process.send_signal(signal.SIGINT)
+        _, said_of_it = process.communicate(timeout=60)
+        states = {row["state"] for row in bench.vmlan("ps", "--json").json["machines"]}
+        assert states == {"running"} or "no machine runs now" in said_of_it, (wait, states, said_of_it)
+    bench.ok("snapshot", "restore", "x")
+    assert sh(bench, "vm2", "head -c 5 /dev/vda | tr -d '\\0'") == ""
 
 
 # clone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -255,6 +256,22 @@ machines:
   ide: {image: tiny, disks: [{size: 64M, bus: ide}]}
   odd: {image: tiny, disks: ['an odd, "quoted" \\\\ name.raw']}
 """
+
+
+def test_an_interrupt_takes_no_template_away(bench: Bench) -> None:
+    bench.write("machines: {vm1: {image: tiny, memory: 128M}, vm2: {image: tiny, memory: 128M}}\n")
+    bench.ok("up")
+    (line,) = [line for line in bench.processes() if " -name vm1 " in line]
+    memory = Path(line.partition("mem-path=")[2].split()[0])
+    number = memory.stat().st_ino
+    for wait in (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5):
+        bench.ok("down", "--now")
+        process = bench.start("up", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(wait)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) in {0, 130}
+        assert memory.stat().st_ino == number, wait
+    bench.ok("down", "--now")
 
 
 def test_the_host_side_and_those_that_it_leases_addresses_to_know_each_other(bench: Bench) -> None:

@@ -115,7 +115,7 @@ def rm(names: tuple[str, ...], file: Path | None, quiet: bool) -> None:
 
     layout = paths.layout(lab_file.file_of(file))
     with exclusive(layout.run, wait=5.0):
-        found = [on_disk.one(layout, name) for name in names]  # all of them, before any goes
+        found = [on_disk.one(layout, name) for name in dict.fromkeys(names)]  # all of them, before any goes
         try:
             running = running_machines(layout)
         except NotRunning:

@@ -104,7 +104,9 @@ class Agent:
         except OSError as error:
             if error.errno != errno.ENXIO:
                 raise HostError(f"machine {self._machine}: no way to its guest agent: {error}") from None
-            raise NotRunning(f"machine {self._machine} has ended, or not begun yet") from None
+            raise NotRunning(
+                f"machine {self._machine} has ended, or not begun yet", hint="vmlan ps shows it"
+            ) from None
         try:
             self._synchronise(deadline)
         except BrokenPipeError:

@@ -22,7 +22,8 @@ from pathlib import Path
 from vmlan.errors import CommandFailed
 from vmlan.guest import debian_host
 from vmlan.guest.debian_host import Archive, Mode
-from vmlan.host.follow import follow, uninterrupted
+from vmlan.host.follow import follow
+from vmlan.host.interrupts import uninterrupted
 from vmlan.host.run import run
 
 SUITE = "bookworm"

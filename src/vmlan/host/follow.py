@@ -10,11 +10,11 @@ import contextlib
 import os
 import signal
 import subprocess
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from vmlan.host.interrupts import uninterrupted
 from vmlan.host.run import SEARCH_PATH, Result, need
 
 #: How many lines a failure can show.
@@ -72,19 +72,3 @@ def _end(process: subprocess.Popen[str]) -> None:
             process.communicate(timeout=_PATIENCE)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """For what must be brought to its end: a Ctrl-C is not heard in it.
-
-    Only the main thread ever hears one, and only it may say so (Python's `signal`).
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

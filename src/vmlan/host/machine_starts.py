@@ -65,26 +65,30 @@ class _Starts:
         self._errors: list[BaseException] = []
         self._notes: list[str] = []
         self._known: dict[str, frozenset[str]] = {}
-        self._started = threading.Semaphore(0)
 
     def run(self) -> Started:
-        threads: list[threading.Thread] = []
+        begun: list[threading.Event] = []
         try:
             for step in self._steps:
                 self._turns.acquire()
                 if self._errors:
                     break
-                threads.append(threading.Thread(target=self._work, args=(step,), daemon=True))
-                threads[-1].start()
+                started = threading.Event()
+                threading.Thread(target=self._work, args=(step, started), daemon=True).start()
+                begun.append(started)
         except BaseException as error:  # Ctrl-C: what has begun is undone when nothing begins any more
             self._errors.insert(0, error)
-        for _ in threads:
-            self._started.acquire()
+        for started in begun:
+            while not started.is_set():
+                try:
+                    started.wait()
+                except BaseException as error:
+                    self._errors.insert(0, error)
         if self._errors:
             raise self._errors[0]
         return Started(tuple(self._notes), self._known)
 
-    def _work(self, step: Start) -> None:
+    def _work(self, step: Start, started: threading.Event) -> None:
         """One machine, in a thread of its own: it has started at once, and its turn ends later."""
         try:
             try:
@@ -92,7 +96,7 @@ class _Starts:
             except BaseException as error:
                 self._errors.append(error)
             finally:
-                self._started.release()
+                started.set()
             boots = step.saved is None and step.machine not in self._known
             if boots and step.boots is not None and not self._all_at_once and not self._errors:
                 with contextlib.suppress(VmlanError):
@@ -113,6 +117,8 @@ class _Starts:
             self._notes.append(f"{step.machine} boots, since it could not go on from its template: {error}")
             starts.start(self._layout, step)
         except warm.Unusable as error:
+            if self._errors:  # whatever it was, the lab is being taken down: no fault of the template
+                raise
             # Each time: a QEMU that was just starting may have made the file of its memory anew (qemu(1)).
             templates.remove(step.warm.folder)
             if step.warm.template not in self._useless:

@@ -94,7 +94,7 @@ _UNFINISHED = ".new"
 
 @contextlib.contextmanager
 def unfinished(layout: Layout, name: str) -> Iterator[tuple[Path, Callable[[About], None]]]:
-    """The folder of a snapshot while it is made, and what finishes it. Unfinished it is removed.
+    """The folder of a snapshot while it is made, and what finishes it. What fails leaves nothing of it.
 
     So is what those have left who were killed meanwhile: the caller holds the lab's lock.
     """
@@ -113,6 +113,9 @@ def unfinished(layout: Layout, name: str) -> Iterator[tuple[Path, Callable[[Abou
 
     try:
         yield new, finish
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
         with contextlib.suppress(OSError):

@@ -14,6 +14,7 @@ import msgspec
 
 from vmlan import together
 from vmlan.errors import HostError, RequestError
+from vmlan.host.interrupts import deferred
 from vmlan.plan.layout import Layout, MachineFiles
 from vmlan.plan.states import Form
 from vmlan.qemu.monitor import Monitor, Refused
@@ -96,48 +97,57 @@ class Stopped:
                         drop(monitor, row["device"], each["name"].removeprefix(_TAG))
 
     @contextlib.contextmanager
-    def standing_still(self) -> Iterator[None]:
-        """They stand still, as nearly at once as can be; then they go on, even if this process is killed."""
-        with _going_on_without_us(tuple(self._files.values()), self._stack):
-            self._all(_wake)
-            self._all(lambda _, monitor: monitor.call("stop"))
+    def standing_still(self) -> Iterator[Callable[[], bool]]:
+        """They stand still, as nearly at once as can be; then they go on, even if this process is killed.
+
+        A Ctrl-C is heard when they do; what is given says whether there was one.
+        """
+        with deferred() as asked, _guarded(tuple(self._files.values()), self._stack) as not_needed:
             try:
-                yield
+                self._all(_wake)
+                self._all(lambda _, monitor: monitor.call("stop"))
+                yield asked
             finally:
                 self.go_on()
+                not_needed()
 
     def go_on(self) -> None:
-        """Let them all go on, as nearly at once as can be."""
-        self._all(lambda _, monitor: monitor.call("cont"))
+        """Let them all go on, as nearly at once as can be; what is still being saved is let be."""
 
-    def save(self, lines: Mapping[str, Sequence[str]]) -> None:
-        """Save each machine's state with these lines for its monitor. Raises `HostError`."""
+        def go_on_with(_name: str, monitor: Monitor) -> None:
+            _save_no_more(monitor)
+            monitor.call("cont")
+
+        self._all(go_on_with)
+
+    def save(self, lines: Mapping[str, Sequence[str]], given_up: Callable[[], bool]) -> None:
+        """Save each machine's state with these lines for its monitor, unless somebody gives up.
+
+        Raises `HostError`, then too.
+        """
 
         def save_one(name: str, monitor: Monitor) -> None:
             try:
                 monitor.do(lines[name])
-                monitor.migrated(_SAVE_TIMEOUT)
+                monitor.migrated(_SAVE_TIMEOUT, given_up)
             except (Refused, OSError) as error:
                 raise HostError(f"machine {name}: its state cannot be saved: {error}") from None
 
         self._all(save_one)
 
-    @contextlib.contextmanager
-    def disks_snapshot(self, disks: Mapping[str, Sequence[SavedDisk]], name: str) -> Iterator[None]:
-        """What the disks hold is kept under that name; if what follows fails, it is forgotten again."""
-        done: list[tuple[Monitor, SavedDisk]] = []
-        try:
-            for machine, own in disks.items():
-                for disk in own:
-                    monitor = self._monitors[machine]
-                    monitor.call("blockdev-snapshot-internal-sync", device=disk.device, name=tag(name))
-                    done.append((monitor, disk))
-            yield
-        except BaseException:
-            for monitor, disk in done:
+    def keep_disks(self, disks: Mapping[str, Sequence[SavedDisk]], name: str) -> None:
+        """What the disks of stopped machines hold is kept under that name."""
+        for machine, own in disks.items():
+            for disk in own:
+                call = self._monitors[machine].call
+                call("blockdev-snapshot-internal-sync", device=disk.device, name=tag(name))
+
+    def forget_disks(self, disks: Mapping[str, Sequence[SavedDisk]], name: str) -> None:
+        """Forget it again. They have gone on: QEMU fails at the disks of one whose state has been saved."""
+        for machine, own in disks.items():
+            for disk in own:
                 with contextlib.suppress(OSError, HostError):
-                    drop(monitor, disk.device, name)
-            raise
+                    drop(self._monitors[machine], disk.device, name)
 
     def _written(self, name: str) -> list[dict[str, Any]]:
         """QEMU's words on each medium of a machine that it may write to (BlockInfo)."""
@@ -173,23 +183,26 @@ def links_off(files: MachineFiles, count: int, *, off: bool) -> None:
 def _wake(_name: str, monitor: Monitor) -> None:
     """Let one go on that was left standing still: until then QEMU takes no snapshot of its disks."""
     if monitor.call("query-status")["status"] in _LEFT_STANDING:
-        _saved(monitor)
+        _save_no_more(monitor)
         monitor.call("cont")
 
 
-def _saved(monitor: Monitor) -> None:
-    """Wait until nothing is being saved."""
-    deadline = time.monotonic() + _SAVE_TIMEOUT
+def _save_no_more(monitor: Monitor) -> None:
+    """Have QEMU let be what it still saves, and wait until it does."""
+    deadline = time.monotonic() + _ANSWER_TIMEOUT
     while monitor.call("query-migrate").get("status") in _SAVING and time.monotonic() < deadline:
-        time.sleep(0.02)
+        monitor.call("migrate_cancel")
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager
-def _going_on_without_us(machines: Sequence[MachineFiles], sessions: contextlib.ExitStack) -> Iterator[None]:
-    """A process of its own that lets the machines go on when this one ends within: SIGKILL tells nobody.
+def _guarded(
+    machines: Sequence[MachineFiles], sessions: contextlib.ExitStack
+) -> Iterator[Callable[[], None]]:
+    """A process of its own lets the machines go on when this one ends within, unless it said: not needed.
 
-    It learns that from a pipe's end (pipe(7)). It has the lab's lock too, which is of this process's open
-    file (flock(2)): whoever wants the lab next waits until they go on.
+    SIGKILL tells nobody: it learns of that from a pipe's end (pipe(7)). It has the lab's lock too, which is
+    of this process's open file (flock(2)): whoever wants the lab next waits until they go on.
     """
     ours, theirs = os.pipe()
     child = os.fork()
@@ -206,11 +219,19 @@ def _going_on_without_us(machines: Sequence[MachineFiles], sessions: contextlib.
                     _let_go_on(files)
         os._exit(0)
     os.close(ours)
-    try:
-        yield
-    finally:
+    needed = True
+
+    def not_needed() -> None:
+        nonlocal needed
+        needed = False
         with contextlib.suppress(BrokenPipeError):  # it may have been killed itself
             os.write(theirs, b".")
+
+    try:
+        yield not_needed
+    finally:
+        if needed:
+            sessions.close()
         os.close(theirs)
         os.waitpid(child, 0)
 

@@ -9,7 +9,7 @@ import secrets
 import signal
 import time
 
-from vmlan.errors import HostError, VmlanError
+from vmlan.errors import HostError, KeeperGone, VmlanError
 from vmlan.guest import telling
 from vmlan.guest.pipes import Pipes
 from vmlan.host import identity, starts, templates
@@ -53,6 +53,8 @@ def go_on(layout: Layout, step: Start, warm: Warm) -> frozenset[str]:
             return _tell(warm, places)
         except NotPlugged:
             _end(program, step)
+            raise
+        except KeeperGone:  # the lab has ended, and the machine with it
             raise
         except (VmlanError, OSError, ValueError, telling.Untold) as error:
             _end(program, step)

@@ -66,8 +66,9 @@ def paragraphs(plan: Plan, layout: Layout, name: str | None = None) -> list[Para
 
 
 def names(plan: Plan) -> set[str]:
-    """What `paragraphs` can be asked about."""
-    return {word for step in plan.steps for word in _names(step) if not word.startswith(("/", "net/"))}
+    """What `paragraphs` can be asked about, but for templates, whose names nobody has given."""
+    named = [step for step in plan.steps if not step.id.startswith("template")]
+    return {word for step in named for word in _names(step) if not word.startswith(("/", "net/"))}
 
 
 def _names(step: Step) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +70,17 @@ class Monitor:
             if (words := self.say(line).strip()) not in {"", "OK"}:
                 raise Refused(f"QEMU refuses {line.partition(' ')[0]}: {words}")
 
-    def migrated(self, timeout: float) -> None:
-        """Wait until a machine's state has been saved, or loaded."""
+    def migrated(self, timeout: float, given_up: Callable[[], bool] = lambda: False) -> None:
+        """Wait until a machine's state has been saved, or loaded.
+
+        `given_up`: whether to have QEMU let that be; then it raises `Refused`, unless it was done already.
+        """
         deadline = time.monotonic() + timeout
-        pause = 0.001
+        pause, cancelled = 0.001, False
         while (found := self.call("query-migrate")).get("status") != "completed":
+            if not cancelled and given_up():
+                self.call("migrate_cancel")
+                cancelled = True
             if found.get("status") in {"failed", "cancelled"}:
                 why = found.get("error-desc", "it says no reason")
                 raise Refused(f"QEMU could not move the machine's state: {why}")
