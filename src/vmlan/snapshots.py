@@ -99,7 +99,7 @@ def restore(file: Path, name: str, progress: Progress | None = None) -> Report:
             plan = _from_states(plan, lab, snapshot, facts)
             refuse_nic_change(executor.missing(plan))
             names = tuple(each.name for each in snapshot.about.machines)
-            others = [each for each in _running_at_all(layout) if each not in names]
+            others = [each for each in running_at_all(layout) if each not in names]
             try:
                 with lifecycle.interruptible():
                     executor.end_machines()
@@ -128,7 +128,14 @@ def restore(file: Path, name: str, progress: Progress | None = None) -> Report:
 
 
 def running_machines(layout: Layout) -> tuple[str, ...]:
-    """The machines that run, in the order in which they were started. Raises `NotRunning`."""
+    """The machines that run, in the order in which they were started. Raises `NotRunning` for none."""
+    if not (found := running_at_all(layout)):
+        raise NotRunning("no machine of this lab runs", hint="vmlan up")
+    return found
+
+
+def running_at_all(layout: Layout) -> tuple[str, ...]:
+    """The same, where there may be none."""
     story = journal.read(layout.journal)
     effects = HostEffects(layout)
     try:
@@ -137,16 +144,7 @@ def running_machines(layout: Layout) -> tuple[str, ...]:
         effects.close()
     steps = [entry.step for entry in story.entries] if story is not None else []
     found = [step.machine for step in steps if isinstance(step, Start) and step.name in alive]
-    if not any(found):
-        raise NotRunning("no machine of this lab runs", hint="vmlan up")
     return tuple(name for name in found if name is not None)
-
-
-def _running_at_all(layout: Layout) -> tuple[str, ...]:
-    try:
-        return running_machines(layout)
-    except NotRunning:
-        return ()
 
 
 def _argv(lab: Lab, name: str, form: states.Form, facts: Facts) -> tuple[str, ...]:

@@ -109,17 +109,13 @@ def ls(file: Path | None, as_json: bool) -> None:
 @common.quiet_option
 def rm(names: tuple[str, ...], file: Path | None, quiet: bool) -> None:
     """Remove snapshots, and what the disks hold of them."""
-    from vmlan.errors import NotRunning
     from vmlan.host.lock import exclusive
-    from vmlan.snapshots import running_machines
+    from vmlan.snapshots import running_at_all
 
     layout = paths.layout(lab_file.file_of(file))
     with exclusive(layout.run, wait=5.0):
         found = [on_disk.one(layout, name) for name in dict.fromkeys(names)]  # all of them, before any goes
-        try:
-            running = running_machines(layout)
-        except NotRunning:
-            running = ()
+        running = running_at_all(layout)
         for each in found:
             on_disk.remove(layout, each, running)
             if not quiet:

@@ -41,10 +41,7 @@ _FORM = 4
 #: The longest line that QEMU's monitor takes; it cuts off the rest (QEMU, monitor/hmp.c: char buf[1024]).
 _LINE = 1000
 
-#: Disks that cannot be plugged in.
-_FIXED_BUSES = {"ide", "sata", "nvme"}
-
-#: How a guest calls disks on the other buses.
+#: How a guest calls disks that can be plugged in, by their bus; those on others cannot.
 _DISK_NAMES = {"virtio": "vd", "scsi": "sd"}
 
 #: Cards whose drivers a template's guest has loaded (guest/tiny_files/late): of another that is plugged in it
@@ -89,7 +86,7 @@ def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | No
         return f"machine type {type_} takes no cards while it runs"
     if machine.cdrom or machine.floppy or machine.usb:
         return "its media cannot be plugged in"
-    if buses := {str(disk.bus) for disk in machine.disks} & _FIXED_BUSES:
+    if buses := {str(disk.bus) for disk in machine.disks} - _DISK_NAMES.keys():
         return f"disks on bus {', '.join(sorted(buses))} cannot be plugged in"
     if cards := {_device(link) for link in links} - _CARDS:
         return f"a template has no driver for a card of model {', '.join(sorted(cards))}"
