@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +38,12 @@ class Report:
     size: int = 0
 
 
-def save(file: Path, name: str, progress: Progress | None = None) -> Report:
+def save(
+    file: Path, name: str, progress: Progress | None = None, done: Callable[[], None] = lambda: None
+) -> Report:
     """Save all machines that run, at one instant, and let them go on.
 
+    `done`: called when the snapshot is there, and no interrupt takes it away any more.
     Raises `NotRunning`; `RequestError` for a name that is taken, and for a machine that writes to what cannot
     be brought back; `HostError` if QEMU cannot save one. Then nothing is kept, and all go on.
     """
@@ -68,6 +72,7 @@ def save(file: Path, name: str, progress: Progress | None = None) -> Report:
                     machines.save(lines, interrupted)
                     now, qemu, own = time.time(), facts.qemu.full_version, clones.read(layout)
                     finish(About(now, qemu, saved, network[0], network[1], own))
+                    done()
             except BaseException:
                 with uninterrupted():
                     machines.forget_disks(disks, name)

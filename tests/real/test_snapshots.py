@@ -215,7 +215,7 @@ def test_an_interrupt_while_it_is_saved_leaves_everything_as_it_was(bench: Bench
     bench.ok("up")
     (disk,) = Path(bench.state).rglob("disk0.qcow2")
     codes = []
-    for wait in (0.0, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3):
+    for wait in (0.0, 0.05, 0.08, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.22, 0.24, 0.27, 0.3, 0.35):
         process = bench.start("snapshot", "save", "x", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not list(Path(bench.state).rglob("x*")) and process.poll() is None:
             time.sleep(0.005)

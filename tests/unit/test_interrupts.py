@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from vmlan.host.interrupts import deferred, uninterrupted
+from vmlan.host.interrupts import deferred, no_more, uninterrupted
 from vmlan.lifecycle import interruptible
 
 
@@ -57,6 +57,20 @@ def test_what_would_be_one_waits_too() -> None:
         send(signal.SIGTERM)
         done.append(True)
     assert done == [True] and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_what_is_done_is_not_interrupted_at_the_last_moment() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with deferred():
+            no_more()
+        send(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)
+        with pytest.raises(KeyboardInterrupt), deferred():
+            send(signal.SIGINT)
+            no_more()  # it was heard before
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_elsewhere_than_in_the_main_thread_nothing_is_heard() -> None:

@@ -37,10 +37,11 @@ def _checked(name: str) -> str:
 def save(name: str, file: Path | None, quiet: bool, as_json: bool) -> None:
     """Save the lab as it is now, under NAME; its machines stand still meanwhile, and go on."""
     from vmlan import snapshots
+    from vmlan.host.interrupts import no_more
 
     found = lab_file.find_file(file)
     with open_progress(quiet=quiet or as_json) as progress:
-        report = snapshots.save(found, _checked(name), progress)
+        report = snapshots.save(found, _checked(name), progress, done=no_more)
     if as_json:
         rows = {"name": name, "machines": report.machines, "stood_still": round(report.seconds, 3)}
         common.print_json({**rows, "bytes": report.size})
