@@ -37,6 +37,14 @@ _MULTICAST_GROUP = "230.0.0.1"
 #: Machine types before this cannot boot an ELF kernel directly (QEMU, hw/i386/pc.c: `pvh_enabled`).
 _PVH_SINCE = (4, 0)
 
+#: The processor of the guest tiny under emulation: the richest, but for what costs time there and gives it
+#: nothing. With erms and fsrm the kernel fills and copies pages byte by byte, since processors are quick at
+#: that; emulation is not. With la57 there is one more level of page tables, with pku a register to switch.
+_TINY_CPU = "max,la57=off,erms=off,fsrm=off,pku=off"
+
+#: Cards that send messages (MSI-X), and have no use for a line for their interrupts.
+_MESSAGES = {"virtio-net-pci", "e1000e", "vmxnet3"}
+
 
 def accelerator(machine: Machine, facts: Facts) -> tuple[Literal["kvm", "tcg"], str]:
     """Which accelerator a machine gets, and why. KVM that is asked for but does not work is emulation."""
@@ -54,12 +62,13 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
     is_tiny = machine.image == "tiny" and kernel is None
     if is_tiny:
         kernel, initrd = _tiny(machine, type_, facts)
-        append = tiny_cmdline.append(machine.name, static(links), machine.append)
+        lines = needs_lines(machine, links, facts)
+        append = tiny_cmdline.append(machine.name, static(links), machine.append, lines=lines)
     return Hardware(
         machine=machine,
         type=type_,
         accel=accel,
-        cpu="max" if machine.cpu == "host" and accel == "tcg" else machine.cpu,
+        cpu=_cpu(machine, accel, is_tiny=is_tiny),
         drives=tuple(drives(machine, facts)),
         netdevs=tuple(_netdev(link, links, facts) for link in links),
         qmp=where.qmp,
@@ -73,6 +82,26 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
         screen=machine.image != "tiny",
         generation=is_tiny and "vmgenid" in facts.qemu.devices,
     )
+
+
+def _cpu(machine: Machine, accel: str, *, is_tiny: bool) -> str:
+    """QEMU's word for a machine's processor; what only KVM can give is the richest that is emulated."""
+    if accel == "tcg" and machine.cpu in {"host", "max"}:
+        return _TINY_CPU if is_tiny else "max"
+    return machine.cpu
+
+
+def needs_lines(machine: Machine, links: tuple[Link, ...], facts: Facts) -> bool:
+    """Whether the guest tiny has to know which line the interrupts of a card that is plugged in come by.
+
+    Where it is no trouble to know, or nobody but ACPI knows it, it does.
+    """
+    type_ = features.machine_type(facts.qemu, machine.machine)
+    if accelerator(machine, facts)[0] == "kvm" or machine.firmware is not Firmware.BIOS:
+        return True
+    if type_ != "pc" and not type_.startswith("pc-i440fx-"):
+        return True
+    return any(features.nic_device(facts.qemu, link.nic.model) not in _MESSAGES for link in links)
 
 
 def qemu_command(argv: tuple[str, ...], machine: Machine, links: tuple[Link, ...], facts: Facts) -> Command:

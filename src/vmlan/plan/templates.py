@@ -28,7 +28,7 @@ from vmlan.model import BridgeNetwork, Firmware, Lab, Machine, TapNetwork
 from vmlan.plan import tiny_cmdline
 from vmlan.plan import topology as topo
 from vmlan.plan.facts import Facts
-from vmlan.plan.hardware import hardware, qemu_command, static
+from vmlan.plan.hardware import hardware, needs_lines, qemu_command, static
 from vmlan.plan.layout import MachineFiles
 from vmlan.plan.steps import Card, Command, MakeFolder, MakeTemplate, Space, Step, Told, Warm
 from vmlan.plan.topology import Link, Topology
@@ -314,7 +314,8 @@ def _to_be_kept(
     machine: Machine, links: tuple[Link, ...], where: MachineFiles, memory: Path, facts: Facts
 ) -> Hardware:
     """The machine that a template is made of: its cards lead nowhere, and its memory is that file."""
-    append = tiny_cmdline.template(machine.append, bound=_are_bound(links))
+    lines = needs_lines(machine, links, facts)
+    append = tiny_cmdline.template(machine.append, bound=_are_bound(links), lines=lines)
     return _bare(machine, _places(links), where, Memory(memory, written=True), append, facts)
 
 

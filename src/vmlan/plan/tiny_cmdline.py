@@ -15,7 +15,9 @@ _BASE = (
     "no_timer_check",  # on a busy host an emulated timer can fail the check, and the kernel gives up
     "rodata=off",  # else 0.1 s to protect the kernel's pages and to check that they are
     "cryptomgr.notests=1",  # with the next: else 0.2 s of self-tests of algorithms
-    "initcall_blacklist=crypto_kdf108_init",  # is nothing but a self-test
+    # The first is nothing but a self-test; the others start programs that look for modules nobody needs.
+    "initcall_blacklist=crypto_kdf108_init,init_encrypted,init_zswap",
+    "noreplace-smp",  # else a machine with one processor spends its time on taking locks out of the code
     "init_on_alloc=0",
     "audit=0",
     # With what follows, less code is run for each thing that the guest does: security modules, accounting,
@@ -33,18 +35,30 @@ _BASE = (
     "rcu_nocbs=0",
 )
 
+#: The lines of its cards' interrupts are asked of the BIOS instead of ACPI. ACPI's answer is a loop over the
+#: whole bus (QEMU, hw/i386/acpi-build.c: build_prt), run anew for each card: 0.3 s of emulation. The BIOS's
+#: table has the cards that are there at the start; one that is plugged in has no line.
+_LINES = ("acpi=noirq",)
 
-def append(hostname: str, nics: Sequence[tuple[str, str, str | None]], extra: str = "") -> str:
+
+def append(
+    hostname: str, nics: Sequence[tuple[str, str, str | None]], extra: str = "", *, lines: bool = True
+) -> str:
     """The command line for a machine of that name, with the fixed addresses of its cards (`identity`).
 
-    `extra` goes last, and so overrides. Linux cuts the line off at 2047 characters (x86: COMMAND_LINE_SIZE).
+    `lines`: cards may be plugged into it that need a line for their interrupts. `extra` goes last, and so
+    overrides. Linux cuts the line off at 2047 characters (x86: COMMAND_LINE_SIZE).
     """
-    return " ".join([*_BASE, identity(hostname, nics), *extra.split()])
+    return " ".join([*_base(lines), identity(hostname, nics), *extra.split()])
 
 
-def template(extra: str = "", *, bound: bool) -> str:
+def template(extra: str = "", *, bound: bool, lines: bool = True) -> str:
     """The command line for a machine that is told only later who it is; `bound`: its cards have drivers."""
-    return " ".join([*_BASE, f"vmlan.template={'bound' if bound else 'unbound'}", *extra.split()])
+    return " ".join([*_base(lines), f"vmlan.template={'bound' if bound else 'unbound'}", *extra.split()])
+
+
+def _base(lines: bool) -> tuple[str, ...]:
+    return _BASE if lines else (*_BASE, *_LINES)
 
 
 def identity(hostname: str, nics: Sequence[tuple[str, str, str | None]]) -> str:

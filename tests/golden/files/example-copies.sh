@@ -71,14 +71,14 @@ qemu-img create -q -f qcow2 -b /cache/media/grub-usb/image \
 # one: the embedded guest, 256M, no NIC
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
     --batch 0 /usr/bin/qemu-system-x86_64 -name one -nodefaults -no-user-config \
-    -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+    -machine pc,accel=tcg -cpu max,la57=off,erms=off,fsrm=off,pku=off -m 256M -smp 1 -display none \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-one/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-one/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-one/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-one/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=one' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init,init_encrypted,init_zswap noreplace-smp init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 acpi=noirq vmlan.hostname=one' \
     -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/one/disk0.qcow2,format=qcow2,backing.driver=raw,discard=unmap \
     -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-one/qemu.log 2>&1 &
@@ -86,14 +86,14 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
 # two: the embedded guest, 256M, no NIC
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
     --batch 0 /usr/bin/qemu-system-x86_64 -name two -nodefaults -no-user-config \
-    -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+    -machine pc,accel=tcg -cpu max,la57=off,erms=off,fsrm=off,pku=off -m 256M -smp 1 -display none \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-two/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-two/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-two/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-two/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=two' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init,init_encrypted,init_zswap noreplace-smp init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 acpi=noirq vmlan.hostname=two' \
     -drive if=none,id=disk0,file=/home/user/.local/state/vmlan/here-123456/two/disk0.qcow2,format=qcow2,backing.driver=raw,discard=unmap \
     -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-two/qemu.log 2>&1 &

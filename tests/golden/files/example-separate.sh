@@ -48,14 +48,14 @@ mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-vm2/agent.in /run/user/1000/vm
 # vm1: the embedded guest, 256M, virtio on alone, virtio on cable
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
     --batch 0 /usr/bin/qemu-system-x86_64 -name vm1 -nodefaults -no-user-config \
-    -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+    -machine pc,accel=tcg -cpu max,la57=off,erms=off,fsrm=off,pku=off -m 256M -smp 1 -display none \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-vm1/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-vm1/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-vm1/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm1/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=vm1 vmlan.nic=52:54:00:5e:68:4f,192.0.2.1/24' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init,init_encrypted,init_zswap noreplace-smp init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 acpi=noirq vmlan.hostname=vm1 vmlan.nic=52:54:00:5e:68:4f,192.0.2.1/24' \
     -netdev user,id=net0 -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:08:7d:5b,romfile= \
     -netdev socket,id=net1,udp=127.0.0.1:40003,localaddr=127.0.0.1:40002 \
     -device virtio-net-pci,id=nic1,netdev=net1,mac=52:54:00:5e:68:4f,romfile= \
@@ -64,14 +64,14 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
 # vm2: the embedded guest, 256M, virtio on alone, virtio on cable
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
     --batch 0 /usr/bin/qemu-system-x86_64 -name vm2 -nodefaults -no-user-config \
-    -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+    -machine pc,accel=tcg -cpu max,la57=off,erms=off,fsrm=off,pku=off -m 256M -smp 1 -display none \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-vm2/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-vm2/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-vm2/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm2/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=vm2 vmlan.nic=52:54:00:7d:75:d6,192.0.2.2/24' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init,init_encrypted,init_zswap noreplace-smp init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 acpi=noirq vmlan.hostname=vm2 vmlan.nic=52:54:00:7d:75:d6,192.0.2.2/24' \
     -netdev user,id=net0 -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:7d:41:e2,romfile= \
     -netdev socket,id=net1,udp=127.0.0.1:40002,localaddr=127.0.0.1:40003 \
     -device virtio-net-pci,id=nic1,netdev=net1,mac=52:54:00:7d:75:d6,romfile= \

@@ -57,28 +57,28 @@ mkfifo -m 600 /run/user/1000/vmlan/here-123456/vm-asker/agent.in /run/user/1000/
 # deaf: the embedded guest, 256M, no NIC
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt --batch 0 env \
     --chdir=/labs/here /usr/bin/qemu-system-x86_64 -name deaf -nodefaults -no-user-config \
-    -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+    -machine pc,accel=tcg -cpu max,la57=off,erms=off,fsrm=off,pku=off -m 256M -smp 1 -display none \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-deaf/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-deaf/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-deaf/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-deaf/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=deaf' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init,init_encrypted,init_zswap noreplace-smp init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 acpi=noirq vmlan.hostname=deaf' \
     -netdev tap,id=wire,ifname=wire,script=no,downscript=no \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-deaf/qemu.log 2>&1 &
 
 # asker: the embedded guest, 256M, e1000 on ask
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
     --batch 0 /usr/bin/qemu-system-x86_64 -name asker -nodefaults -no-user-config \
-    -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+    -machine pc,accel=tcg -cpu max,la57=off,erms=off,fsrm=off,pku=off -m 256M -smp 1 -display none \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-asker/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-asker/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-asker/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-asker/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=asker' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init,init_encrypted,init_zswap noreplace-smp init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=asker' \
     -netdev tap,id=net0,ifname=ask,script=no,downscript=no \
     -device e1000,id=nic0,netdev=net0,mac=52:54:00:5c:9b:42,romfile= \
     < /dev/null > /run/user/1000/vmlan/here-123456/vm-asker/qemu.log 2>&1 &

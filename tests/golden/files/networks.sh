@@ -139,14 +139,14 @@ END
 # vm1: the embedded guest, 256M, virtio on nat1, virtio on p2p, virtio on ring, virtio on nowhere, virtio on wire
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
     --batch 0 /usr/bin/qemu-system-x86_64 -name vm1 -nodefaults -no-user-config \
-    -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+    -machine pc,accel=tcg -cpu max,la57=off,erms=off,fsrm=off,pku=off -m 256M -smp 1 -display none \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-vm1/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-vm1/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-vm1/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm1/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=vm1' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init,init_encrypted,init_zswap noreplace-smp init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 acpi=noirq vmlan.hostname=vm1' \
     -netdev user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:127.0.0.1:5353-:53 \
     -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:78:3c:f7,romfile= \
     -netdev socket,id=net1,udp=127.0.0.1:40003,localaddr=127.0.0.1:40002 \
@@ -162,14 +162,14 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
 # vm2: the embedded guest, 256M, virtio on p2p, virtio on ring, virtio on a-network-with-a-long-name
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
     --batch 0 /usr/bin/qemu-system-x86_64 -name vm2 -nodefaults -no-user-config \
-    -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+    -machine pc,accel=tcg -cpu max,la57=off,erms=off,fsrm=off,pku=off -m 256M -smp 1 -display none \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-vm2/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-vm2/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-vm2/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm2/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=vm2 vmlan.nic=52:54:00:c3:41:28,10.3.0.77/24,10.3.0.1' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init,init_encrypted,init_zswap noreplace-smp init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 acpi=noirq vmlan.hostname=vm2 vmlan.nic=52:54:00:c3:41:28,10.3.0.77/24,10.3.0.1' \
     -netdev socket,id=net0,udp=127.0.0.1:40002,localaddr=127.0.0.1:40003 \
     -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:68:80:3d,romfile= \
     -netdev socket,id=net1,mcast=230.0.0.1:40004,localaddr=127.0.0.1 \
@@ -181,14 +181,14 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
 # old: the embedded guest, 256M, e1000 on legacy, usb-net on legacy, virtio on nowhere
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
     --batch 0 /usr/bin/qemu-system-x86_64 -name old -nodefaults -no-user-config \
-    -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+    -machine pc,accel=tcg -cpu max,la57=off,erms=off,fsrm=off,pku=off -m 256M -smp 1 -display none \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-old/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-old/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-old/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-old/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=old' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init,init_encrypted,init_zswap noreplace-smp init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=old' \
     -netdev user,id=hub0user,hostfwd=tcp:127.0.0.1:2222-:22 \
     -netdev hubport,id=hub0port,hubid=0,netdev=hub0user -netdev hubport,id=net0,hubid=0 \
     -device e1000,id=nic0,netdev=net0,mac=52:54:00:a7:5a:fc,romfile= -netdev hubport,id=net1,hubid=0 \
@@ -199,14 +199,14 @@ nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
 # vm3: the embedded guest, 256M, virtio on ring, virtio on a-network-with-a-long-name, e1000 on a-network-with-a-long-name
 nsenter --net=/run/user/1000/vmlan/here-123456/net/host chrt \
     --batch 0 /usr/bin/qemu-system-x86_64 -name vm3 -nodefaults -no-user-config \
-    -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+    -machine pc,accel=tcg -cpu max,la57=off,erms=off,fsrm=off,pku=off -m 256M -smp 1 -display none \
     -qmp unix:/run/user/1000/vmlan/here-123456/vm-vm3/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/user/1000/vmlan/here-123456/vm-vm3/serial,server=on,wait=off,logfile=/run/user/1000/vmlan/here-123456/vm-vm3/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/user/1000/vmlan/here-123456/vm-vm3/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=vm3' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init,init_encrypted,init_zswap noreplace-smp init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=vm3' \
     -netdev socket,id=net0,mcast=230.0.0.1:40004,localaddr=127.0.0.1 \
     -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:a5:0b:72,romfile= \
     -netdev 'tap,id=net1,ifname=vm3-a-netw~b874,script=no,downscript=no' \

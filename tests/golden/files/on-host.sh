@@ -150,14 +150,14 @@ nsenter --net=/run/vmlan/here-123456/net/host sh \
     -c 'exec 3<>/dev/tap$(cat /sys/class/net/vm1-street.1/ifindex) 4<>/dev/tap$(cat /sys/class/net/vm1-street.2/ifindex) && exec "$@"' sh setpriv \
     --reuid=1000 --regid=1000 --init-groups --no-new-privs -- chrt \
     --batch 0 /usr/bin/qemu-system-x86_64 -name vm1 -nodefaults -no-user-config \
-    -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
+    -machine pc,accel=tcg -cpu max,la57=off,erms=off,fsrm=off,pku=off -m 256M -smp 1 -display none \
     -qmp unix:/run/vmlan/here-123456/vm-vm1/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/vmlan/here-123456/vm-vm1/serial,server=on,wait=off,logfile=/run/vmlan/here-123456/vm-vm1/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/vmlan/here-123456/vm-vm1/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=vm1' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init,init_encrypted,init_zswap noreplace-smp init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=vm1' \
     -drive if=none,id=disk0,file=/home/anna/.local/state/vmlan/here-123456/vm1/disk0.qcow2,format=qcow2,discard=unmap \
     -device virtio-blk-pci,id=dev-disk0,drive=disk0 \
     -netdev tap,id=net0,ifname=vm1-lan,script=no,downscript=no \
@@ -172,14 +172,14 @@ nsenter --net=/run/vmlan/here-123456/net/host sh \
 # vm2: the embedded guest, 256M, virtio on wire, virtio on web, virtio on p2p
 nsenter --net=/run/vmlan/here-123456/net/host setpriv --reuid=1000 --regid=1000 --init-groups \
     --no-new-privs -- chrt --batch 0 /usr/bin/qemu-system-x86_64 -name vm2 -nodefaults \
-    -no-user-config -machine pc,accel=tcg -cpu max -m 256M -smp 1 -display none \
-    -qmp unix:/run/vmlan/here-123456/vm-vm2/qmp,server=on,wait=off \
+    -no-user-config -machine pc,accel=tcg -cpu max,la57=off,erms=off,fsrm=off,pku=off -m 256M -smp 1 \
+    -display none -qmp unix:/run/vmlan/here-123456/vm-vm2/qmp,server=on,wait=off \
     -chardev socket,id=serial0,path=/run/vmlan/here-123456/vm-vm2/serial,server=on,wait=off,logfile=/run/vmlan/here-123456/vm-vm2/serial.log \
     -serial chardev:serial0 -device virtio-serial-pci \
     -chardev pipe,id=agent0,path=/run/vmlan/here-123456/vm-vm2/agent \
     -device virtserialport,chardev=agent0,name=org.qemu.guest_agent.0 -device virtio-rng-pci \
     -device vmgenid,guid=auto -kernel /cache/tiny/vmlinux -initrd /cache/tiny/initrd \
-    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 vmlan.hostname=vm2 vmlan.nic=52:54:00:1b:8c:2d,10.1.1.2/24' \
+    -append 'console=ttyS0 quiet random.trust_cpu=on mitigations=off no_timer_check rodata=off cryptomgr.notests=1 initcall_blacklist=crypto_kdf108_init,init_encrypted,init_zswap noreplace-smp init_on_alloc=0 audit=0 lsm= cgroup_disable=memory,cpuacct psi=0 noautogroup hardened_usercopy=off kfence.sample_interval=0 nowatchdog tsc=reliable rcu_nocbs=0 acpi=noirq vmlan.hostname=vm2 vmlan.nic=52:54:00:1b:8c:2d,10.1.1.2/24' \
     -netdev tap,id=net0,ifname=wire,script=no,downscript=no \
     -device virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:1b:8c:2d,romfile= \
     -netdev user,id=net1,hostfwd=tcp:192.0.2.7:8080-:80 \
