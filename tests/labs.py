@@ -89,7 +89,8 @@ def facts(
     }
     for name, files in named.items():
         if "image" in files:
-            medium = CATALOGUE[name].medium or "cdrom"
+            built = not CATALOGUE[name].files
+            medium = "disk" if built else CATALOGUE[name].medium or "cdrom"
             format_: Literal["qcow2", "raw"] = "raw" if CATALOGUE[name].files else "qcow2"
             known.append(ImageFacts(files["image"], format_, medium, GIB))
     values: dict[str, object] = {

@@ -18,6 +18,7 @@ networks:
   lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true}
 machines:
   one: {image: debian-12, nics: [lan]}
+  like-one: {image: debian-12, nics: [lan], disks: [{size: 8M}]}
   two: {firmware: uefi, disks: [{base: debian-12, bus: ide, size: 5G}], nics: [{network: lan, model: e1000}]}
 checks:
   - {ping: two, from: one, hint: "two systems, one image"}
@@ -26,6 +27,30 @@ checks:
 
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def from_a_template(bench: Bench, said: str) -> None:
+    """Two of them have gone on from a template: they have one boot in common, and nothing that is one machine's."""
+    assert "did not work" not in said and "boots, since" not in said, said
+    shared, own = (
+        {machine: bench.ok("exec", machine, "--", *words) for machine in ("one", "like-one", "two")}
+        for words in (
+            ("cat", "/proc/sys/kernel/random/boot_id"),
+            (
+                "sh",
+                "-c",
+                "head -c 16 /dev/urandom | od -x; cat /etc/machine-id; networkctl status eth0 ens6 | grep DUID",
+            ),
+        )
+    )
+    assert shared["one"] == shared["like-one"] != shared["two"]
+    assert len(set(own.values())) == 3
+    assert "8M" in bench.ok("exec", "like-one", "--", "lsblk", "-dno", "SIZE", "/dev/vdb")
+    assert "machine-id" not in bench.ok("exec", "one", "--", "journalctl", "-n", "1", "-p", "err")
+    bench.ok("snapshot", "save", "s")
+    bench.ok("exec", "one", "--", "sh", "-c", "echo later > /root/later; sync")
+    bench.ok("snapshot", "restore", "s")
+    assert bench.vmlan("exec", "one", "--", "test", "-e", "/root/later").code == 1
 
 
 @pytest.mark.timeout(900)
@@ -41,10 +66,10 @@ def test_an_installed_system_is_built_and_many_boot_from_it(bench: Bench) -> Non
     before = digest(image)
     assert "there already" in bench.ok("image", "build", "debian-12")
 
-    bench.ok("up", timeout=300)
+    said = bench.ok("up", timeout=400)
     assert bench.ok("check").endswith("1 passed, 0 failed\n")
     facts = {}
-    for machine in ("one", "two"):
+    for machine in ("one", "two", "like-one"):
         bench.ok("wait", machine, "port:22")  # its keys are made before its SSH server starts
         named = "until [ $(hostname) != localhost ]; do sleep 0.2; done"  # by the network, a moment after the address
         bench.ok("exec", "--timeout", "60", machine, "--", "sh", "-c", named)
@@ -54,11 +79,14 @@ def test_an_installed_system_is_built_and_many_boot_from_it(bench: Bench) -> Non
             " [ -d /sys/firmware/efi ] && echo uefi || echo bios; df -B1 --output=size / | tail -1",
         ).splitlines()  # fmt: skip
         facts[machine] = lines
-    assert [facts[machine][1] for machine in facts] == ["one", "two"]
-    assert len(facts["one"][0]) == 32 and facts["one"][0] != facts["two"][0]  # machine-id(5)
-    assert facts["one"][2].startswith("ssh-ed25519 ") and facts["one"][2] != facts["two"][2]
-    assert [facts[machine][3] for machine in facts] == ["bios", "uefi"]
+    assert [facts[machine][1] for machine in facts] == ["one", "two", "like-one"]
+    assert len(facts["one"][0]) == 32  # machine-id(5)
+    assert facts["one"][2].startswith("ssh-ed25519 ")
+    for line in (0, 2):
+        assert len({facts[machine][line] for machine in facts}) == 3
+    assert [facts[machine][3] for machine in facts] == ["bios", "uefi", "bios"]
     assert int(facts["two"][4]) > int(facts["one"][4]) > 3 << 30  # the larger overlay's system has grown
+    from_a_template(bench, said)
     greeting = bench.ok("host", "--", "bash", "-c", "exec 3<>/dev/tcp/10.2.0.11/22; head -n 1 <&3")
     assert greeting.startswith("SSH-2.0-OpenSSH")
 

@@ -194,8 +194,8 @@ def test_a_guest_that_hangs_while_it_boots_is_booted_once_more(monkeypatch: pyte
             raise Timeout("it hangs")
 
     monkeypatch.setattr(templates, "_boot_and_save", boot)
-    templates._try(*(None,) * 4)  # type: ignore[arg-type]
-    assert patiences == list(templates._PATIENCE)
+    templates._try(*(None,) * 4, (1.0, 2.0))  # type: ignore[arg-type]
+    assert patiences == [1.0, 2.0]
 
 
 def test_one_that_hangs_always_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ def test_one_that_hangs_always_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(templates, "_boot_and_save", boot)
     with pytest.raises(Timeout, match="it hangs"):
-        templates._try(*(None,) * 4)  # type: ignore[arg-type]
+        templates._try(*(None,) * 4, (1.0, 2.0))  # type: ignore[arg-type]
 
 
 def test_a_state_without_its_macs_is_no_template(tmp_path: Path) -> None:

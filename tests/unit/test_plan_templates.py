@@ -12,7 +12,7 @@ from tests import labs
 from vmlan.plan import templates, topology
 from vmlan.plan.build import plan
 from vmlan.plan.facts import Facts
-from vmlan.plan.steps import MakeFolder, MakeTemplate, Plan, Space, Start, meeting
+from vmlan.plan.steps import Installed, MakeFolder, MakeTemplate, Plan, Space, Start, Warm, meeting
 from vmlan.qemu.facts import KvmVerdict
 
 ROOT = Path("/cache/templates")
@@ -229,10 +229,10 @@ def test_the_host_side_looks_whether_those_are_there_that_it_leases_addresses_to
 
 
 WHY = [
-    ("{image: debian.qcow2}", "only the guest tiny"),
-    ("{kernel: live.iso}", "only the guest tiny"),
+    ("{image: debian.qcow2}", "nobody knows how"),
+    ("{kernel: live.iso}", "nobody knows how"),
     ("{qemu-args: [-s]}", "qemu-args"),
-    ("{image: debian.qcow2, firmware: uefi}", "only the guest tiny"),
+    ("{image: debian.qcow2, firmware: uefi}", "nobody knows how"),
     ("{machine: q35}", "takes no cards"),
     ("{image: tiny, cdrom: live.iso}", "media"),
     ("{image: tiny, floppy: boot.img}", "media"),
@@ -243,6 +243,9 @@ WHY = [
     ("{nics: [{network: off, model: e1000}, {network: off, model: rtl8139}]}", "a card of model rtl8139"),
     ("{nics: [{network: off, model: usb-net}]}", "a card of model usb-net"),
     ("{nics: [off], boot: [network]}", "boot order"),
+    ("{image: debian-12, firmware: uefi}", "firmware"),
+    ("{image: debian-12, disks: [{size: 1G, bus: sata}]}", "disks on bus sata"),
+    ("{disks: [{base: debian-12, bus: scsi}, {size: 1G, bus: scsi}]}", "another disk on its first one's bus"),
     (f"{{image: tiny, disks: ['{'long-' * 250}.img']}}", "longer than a line"),
 ]
 
@@ -287,3 +290,64 @@ def test_a_state_is_in_a_file_however_qemu_gets_there(version: tuple[int, int, i
     (one,), (start,) = made(found), starts(found)
     assert start.warm is not None
     assert way in one.save[-1] and way in start.warm.load[-1]
+
+
+DEBIAN = Path("/cache/media/debian-12/image")
+
+
+def test_an_installed_system_has_a_disk_in_its_template_and_its_cards_later() -> None:
+    found = planned("{vm1: {image: debian-12, nics: [lan], disks: [{size: 1G}]}}", with_debian())
+    (one,), (start,) = made(found), starts(found)
+    assert one.disk is not None and one.disk.argv[-3:] == ("-F", "qcow2", f"{one.folder}.new/disk0.qcow2")
+    assert "-netdev" not in one.command.argv and one.macs == () and not one.bound
+    warm = start.warm
+    assert warm is not None and isinstance(warm.told, Installed)
+    own = found_disk(warm)
+    assert (warm.told.template, warm.told.disk) == (one.folder / "disk0.qcow2", own)
+    # Its own disk is where the template's was; what follows is plugged in, in the order in which it would boot.
+    assert [line.split()[0] for line in warm.plug] == ["drive_add", "device_add", "netdev_add", "device_add"]
+    assert "disk1.qcow2" in warm.plug[0] and "nic0" in warm.plug[-1]
+    cold = [word for word in start.command.argv if "vm1" in word or word.startswith("-dev")]
+    assert [word for word in warm.command.argv if word in cold][:4] == cold[:4]
+    for argv in (start.command.argv, warm.command.argv, one.command.argv):
+        assert "vmgenid,guid=auto" in argv
+
+
+def test_what_shapes_an_installed_system() -> None:
+    def debian(machine: str, facts: Facts | None = None) -> str:
+        return key(machine, facts or with_debian())
+
+    plain = debian("{image: debian-12}")
+    assert debian("{disks: [{base: debian-12}]}") == plain
+    assert debian("{image: debian-12, nics: [lan, {network: off, model: e1000}]}") == plain
+    assert debian("{image: debian-12, disks: [{size: 1G}]}") == plain
+    changed = with_debian()
+    changed = replace(changed, files={**changed.files, DEBIAN: "another, 2"})
+    others = [
+        debian("{image: debian-12}", changed),
+        debian("{image: debian-12, memory: 2G}"),
+        debian("{disks: [{base: debian-12, size: 9G}]}"),
+        debian("{disks: [{base: debian-12, bus: ide}]}"),
+    ]
+    assert len({plain, *others}) == 5
+
+
+def test_one_that_has_its_disk_already_boots() -> None:
+    facts = with_debian()
+    facts = replace(facts, disks=frozenset({facts.layout.machine("vm1").disk(0)}))
+    found = planned("{vm1: {image: debian-12}, vm2: {image: debian-12}}", facts)
+    first, second = starts(found)
+    assert first.warm is None and second.warm is not None
+    assert [one.machines for one in made(found)] == [("vm2",)]
+    assert "vm1: no template: its disk is there already" in " ".join(found.details)
+
+
+def with_debian() -> Facts:
+    facts = host()
+    return replace(facts, files={**facts.files, DEBIAN: "debian, 1"})
+
+
+def found_disk(warm: Warm) -> Path:
+    """The file of the first disk on a machine's command line."""
+    (drive,) = [word for word in warm.command.argv if word.startswith("if=none,id=disk0,")]
+    return Path(drive.split("file=")[1].split(",")[0])

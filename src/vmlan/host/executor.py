@@ -251,8 +251,8 @@ class Executor:
         cards = [
             card
             for step in _starts(group)
-            if step.warm is not None
-            for card in step.warm.told.cards
+            if step.warm is not None and isinstance(told := step.warm.told, plan_steps.Told)
+            for card in told.cards
             if card.mac in known.get(step.machine or "", ())
         ]
         if (command := plan_steps.meeting(cards)) is not None:

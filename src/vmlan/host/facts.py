@@ -94,7 +94,7 @@ def _gather(lab: Lab, layout: Layout, *, running: bool, cold: bool, progress: Ca
         etc=frozenset(name for name in ("hosts", "resolv.conf") if Path("/etc", name).exists()),
     )
     if not cold:
-        facts = _with_templates(facts)
+        facts = _with_templates(lab, facts)
     if not running:
         lab_images.check_disks(lab, facts)
         for forward in published(lab):
@@ -102,13 +102,17 @@ def _gather(lab: Lab, layout: Layout, *, running: bool, cold: bool, progress: Ca
     return facts
 
 
-def _with_templates(facts: Facts) -> Facts:
+def _with_templates(lab: Lab, facts: Facts) -> Facts:
     """What templates depend on: a file counts as another one when somebody has written to it."""
     shaping = [facts.qemu.path, *((facts.tiny.kernel, facts.tiny.initrd) if facts.tiny else ())]
+    for image in facts.images.values():
+        shaping += [image.path, *(link.path for link in image.chain)]
+    firsts = (facts.layout.machine(machine.name).disk(0) for machine in lab.machines)
     return replace(
         facts,
         templates=paths.templates_root(),
         files={path: _told_apart(path) for path in shaping},
+        disks=frozenset(disk for disk in firsts if disk.exists()),
         processor=_processor() if facts.kvm.works else "",
     )
 

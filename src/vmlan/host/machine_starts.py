@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 from vmlan.errors import HostError, VmlanError
 from vmlan.guest.agent import Agent
-from vmlan.host import starts, templates, warm
+from vmlan.host import starts, templates, warm, warm_installed
 from vmlan.plan.layout import Layout
-from vmlan.plan.steps import Saved, Start
+from vmlan.plan.steps import Installed, Saved, Start
 from vmlan.qemu.monitor import Monitor
 
 #: How long QEMU may take for an answer, and for loading the state of a template's devices (seconds).
@@ -112,7 +112,8 @@ class _Starts:
             starts.start(self._layout, step)
             return
         try:
-            self._known[step.machine or step.name] = warm.go_on(self._layout, step, step.warm)
+            go_on = warm_installed.go_on if isinstance(step.warm.told, Installed) else warm.go_on
+            self._known[step.machine or step.name] = go_on(self._layout, step, step.warm)
         except warm.NotPlugged as error:  # what is wrong with it is told where it cannot boot either
             self._notes.append(f"{step.machine} boots, since it could not go on from its template: {error}")
             starts.start(self._layout, step)

@@ -26,11 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmlan.errors import Busy, HostError, Timeout, UnknownName
+from vmlan.guest import installed
 from vmlan.guest.agent import Agent
 from vmlan.guest.pipes import Pipes
 from vmlan.guest.telling import Places, Untold
 from vmlan.host import identity, starts
 from vmlan.host.lock import waiting
+from vmlan.host.run import run
 from vmlan.plan.facts import RunAs
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import MakeTemplate
@@ -42,6 +44,8 @@ from vmlan.spelling import did_you_mean
 #: try, and at the second. On a busy host an emulated machine was once seen to hang while it booted, and
 #: another try costs less than to boot every machine.
 _PATIENCE = (45.0, 120.0)
+#: The same for an installed system, which does more.
+_PATIENCE_INSTALLED = (300.0,)
 #: How long saving the state of its devices may take (seconds): without its memory, that is 0.3 MB.
 _SAVE_TIMEOUT = 30.0
 
@@ -84,7 +88,8 @@ def make(layout: Layout, step: MakeTemplate) -> None:
                 return
             remove(step.folder)
         try:
-            said = _try(layout, step, new, user)
+            patience = _PATIENCE if step.disk is None else _PATIENCE_INSTALLED
+            said = _try(layout, step, new, user, patience)
             with identity.acting(user):
                 macs = find_macs(new, step.macs, bound=step.bound)
                 finish(new, step.folder, About(dict(step.parts), said, macs))
@@ -93,12 +98,14 @@ def make(layout: Layout, step: MakeTemplate) -> None:
             shutil.rmtree(new, ignore_errors=True)
 
 
-def _try(layout: Layout, step: MakeTemplate, new: Path, user: RunAs | None) -> str:
+def _try(
+    layout: Layout, step: MakeTemplate, new: Path, user: RunAs | None, patience: tuple[float, ...]
+) -> str:
     """Boot it, and once more if its guest is not done in time. Returns, raises as `_boot_and_save`."""
-    *others, last = _PATIENCE
-    for patience in others:
+    *others, last = patience
+    for each in others:
         with contextlib.suppress(Timeout):
-            return _boot_and_save(layout, step, new, user, patience)
+            return _boot_and_save(layout, step, new, user, each)
     return _boot_and_save(layout, step, new, user, last)
 
 
@@ -111,13 +118,18 @@ def _boot_and_save(layout: Layout, step: MakeTemplate, new: Path, user: RunAs | 
     with identity.acting(user):
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
+        if step.disk is not None:
+            run(step.disk.argv)
     deadline = time.monotonic() + patience
     with starts.Program(layout, step.name, step.command, step.log) as program:
         try:
             program.wait_until(lambda: starts.qemu_answers(step.qmp))
             with Agent(step.agent, step.name, patience) as agent:
-                _settle(agent, deadline)
-            said = _said(step.identity, deadline)
+                if step.disk is None:
+                    _settle(agent, deadline)
+                else:
+                    _seal(agent, step.name, patience)
+            said = _said(step.identity, deadline) if step.disk is None else ""
             time.sleep(_REST)
             with Monitor(step.qmp, _SAVE_TIMEOUT) as monitor:
                 monitor.do(step.save)
@@ -133,6 +145,14 @@ def _settle(agent: Agent, deadline: float) -> None:
         if time.monotonic() > deadline:
             raise Timeout("the template's guest has booted, and is busy all the time")
         time.sleep(0.05)
+
+
+def _seal(agent: Agent, name: str, patience: float) -> None:
+    """Wait until an installed system has started, and let it let go of what is to be each machine's own."""
+    agent.run(installed.STARTED, timeout=patience)
+    done = agent.run(["sh"], installed.SEAL, timeout=patience)
+    if done.code != 0:
+        raise HostError(f"{name}: its guest cannot be one that others go on from: {done.stderr.strip()}")
 
 
 def _said(identity: Path, deadline: float) -> str:

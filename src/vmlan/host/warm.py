@@ -14,7 +14,7 @@ from vmlan.guest import telling
 from vmlan.guest.pipes import Pipes
 from vmlan.host import identity, starts, templates
 from vmlan.plan.layout import Layout
-from vmlan.plan.steps import Start, Warm
+from vmlan.plan.steps import Start, Told, Warm
 from vmlan.qemu.monitor import Monitor, Refused
 
 #: How long QEMU may take for an answer, and for loading the state of a template's devices (seconds).
@@ -38,7 +38,7 @@ def go_on(layout: Layout, step: Start, warm: Warm) -> frozenset[str]:
 
     Raises `Unusable` when QEMU has ended again.
     """
-    assert step.ready is not None, step.id
+    assert step.ready is not None and isinstance(warm.told, Told), step.id
     with starts.Program(layout, step.name, warm.command, step.log, step.machine or "") as program:
         try:
             qmp = step.ready
@@ -50,14 +50,14 @@ def go_on(layout: Layout, step: Start, warm: Warm) -> frozenset[str]:
                 monitor.migrated(_ANSWER_TIMEOUT)
                 warm.state.unlink()
                 _plug(monitor, warm)
-            return _tell(warm, places)
+            return _tell(warm, warm.told, places)
         except NotPlugged:
-            _end(program, step)
+            end(program, step)
             raise
         except KeeperGone:  # the lab has ended, and the machine with it
             raise
         except (VmlanError, OSError, ValueError, telling.Untold) as error:
-            _end(program, step)
+            end(program, step)
             raise Unusable(error) from None
 
 
@@ -79,7 +79,7 @@ def _plug(monitor: Monitor, warm: Warm) -> None:
         raise NotPlugged(error) from None
 
 
-def _end(program: starts.Program, step: Start) -> None:
+def end(program: starts.Program, step: Start) -> None:
     """End a machine that is to boot instead."""
     program.end(signal.SIGKILL)
     assert step.warm is not None, step.id
@@ -89,17 +89,17 @@ def _end(program: starts.Program, step: Start) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _tell(warm: Warm, places: telling.Places) -> frozenset[str]:
+def _tell(warm: Warm, who: Told, places: telling.Places) -> frozenset[str]:
     """Tell the guest who it is; with a seed that no other has, and the time, which has gone on without it.
 
     Returns the MACs of the cards that have their addresses, as the guest's kernel says.
     """
     told = telling.telling(
-        warm.told,
+        who,
         places,
         seed=secrets.token_bytes(32),
         now=time.time(),
-        later=warm.told.later + random.uniform(0, _SPREAD),
+        later=who.later + random.uniform(0, _SPREAD),
     )
     request = told.request.built()
     deadline = time.monotonic() + _TELL_TIMEOUT

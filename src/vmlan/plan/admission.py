@@ -25,7 +25,7 @@ from vmlan.errors import DoesNotFit
 from vmlan.model import MIB, Lab, Machine
 from vmlan.plan.facts import Facts
 from vmlan.plan.hardware import accelerator
-from vmlan.plan.steps import MakeTemplate, Start, Step
+from vmlan.plan.steps import MakeTemplate, Start, Step, Told
 
 #: QEMU's own pages (measured: PSS of QEMU 7.2 with a tiny guest, without the guest's and its kernel's file).
 _QEMU = 35 * MIB
@@ -58,6 +58,12 @@ class _Row:
         return self.each * len(self.names)
 
 
+def _asks(lab: Lab, step: Start, machine: str, facts: Facts) -> int:
+    """What a machine may come to use; an installed system does much at once, also when it has not booted."""
+    is_clone = step.warm is not None and isinstance(step.warm.told, Told)
+    return _CLONE if is_clone else _boots(lab, machine, facts)
+
+
 def refuse(lab: Lab, steps: Iterable[Step], facts: Facts, room: Room) -> None:
     """Raise `DoesNotFit` where the steps that are to be done, or some of them, ask for more than there is."""
     todo = list(steps)
@@ -67,7 +73,7 @@ def refuse(lab: Lab, steps: Iterable[Step], facts: Facts, room: Room) -> None:
         if isinstance(step, MakeTemplate)
     )
     machines = _grouped(
-        (step.machine, _CLONE if step.warm else _boots(lab, step.machine, facts))
+        (step.machine, _asks(lab, step, step.machine, facts))
         for step in todo
         if isinstance(step, Start) and step.machine
     )

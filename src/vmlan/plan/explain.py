@@ -16,6 +16,7 @@ from vmlan.plan.layout import Layout
 from vmlan.plan.steps import (
     BridgeNic,
     Command,
+    Installed,
     Interfaces,
     MakeFolder,
     MakeTemplate,
@@ -25,6 +26,7 @@ from vmlan.plan.steps import (
     StartKeeper,
     Step,
     Switch,
+    Told,
     Warm,
     WriteFile,
     batches,
@@ -134,8 +136,9 @@ def _make_template(step: MakeTemplate, layout: Layout) -> str:
     return "\n".join(
         (
             f"mkdir -p {folder}.new",
+            *([_command(step.disk, layout)] if step.disk is not None else []),
             _in_the_background(step.command, step.log, layout),
-            "# when its guest has nothing left to do:",
+            f"# when its guest has nothing left to do{_sealed(step)}:",
             _monitor(step.save, step.qmp),
             "# when its state is saved:",
             "kill $!",
@@ -143,6 +146,10 @@ def _make_template(step: MakeTemplate, layout: Layout) -> str:
             f"mv {folder}.new {folder}",
         )
     )
+
+
+def _sealed(step: MakeTemplate) -> str:
+    return "" if step.disk is None else ", and its agent has removed what is one machine's own"
 
 
 def _macs(step: MakeTemplate) -> list[str]:
@@ -157,6 +164,18 @@ def _macs(step: MakeTemplate) -> list[str]:
 
 def _go_on(warm: Warm, qmp: Path, log: Path, layout: Layout) -> str:
     """A machine that goes on from its template; what is waited for in between is said."""
+    if isinstance(told := warm.told, Installed):
+        return "\n".join(
+            (
+                f"cp {_quote(told.template)} {_quote(told.disk)}",
+                _in_the_background(warm.command, log, layout),
+                _monitor(warm.load, qmp),
+                "# when its state is loaded:",
+                _monitor(("cont",), qmp),
+                "# when its agent has told it that it is another, with a seed and the time:",
+                _monitor(warm.plug, qmp),
+            )
+        )
     return "\n".join(
         (
             _in_the_background(warm.command, log, layout),
@@ -164,14 +183,13 @@ def _go_on(warm: Warm, qmp: Path, log: Path, layout: Layout) -> str:
             _monitor(warm.load, qmp),
             "# when its state is loaded:",
             _monitor(warm.plug, qmp),
-            *_told(warm),
-            *_met(warm, layout),
+            *_told(warm, told),
+            *_met(told, layout),
         )
     )
 
 
-def _told(warm: Warm) -> Iterator[str]:
-    told = warm.told
+def _told(warm: Warm, told: Told) -> Iterator[str]:
     yield f"# its guest is told, through {warm.identity}.in, with a seed and the time:"
     yield f"# {told.words}"
     for card in told.cards:
@@ -181,8 +199,8 @@ def _told(warm: Warm) -> Iterator[str]:
             yield f"# {card.mac} has {card.address}{way}{later}"
 
 
-def _met(warm: Warm, layout: Layout) -> Iterator[str]:
-    if (command := meeting(warm.told.cards)) is not None:
+def _met(told: Told, layout: Layout) -> Iterator[str]:
+    if (command := meeting(told.cards)) is not None:
         yield "# the host side, which leases that, looks whether it is there:"
         yield _command(command, layout)
 

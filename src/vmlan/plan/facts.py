@@ -133,6 +133,7 @@ class Facts:
     etc: frozenset[str] = frozenset({"hosts", "resolv.conf"})  #: files of /etc that ours can be put over
     templates: Path | None = None  #: the folder of templates; None: every machine boots
     files: Mapping[Path, str] = field(default_factory=dict)  #: what tells each from an earlier one there
+    disks: frozenset[Path] = frozenset()  #: disks of the lab's own that are there already
     processor: str = ""  #: what tells this host's processor from others
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from vmlan.catalogue import CATALOGUE, Role
+from vmlan.catalogue import CATALOGUE, Role, has_agent
 from vmlan.errors import RequestError
 from vmlan.model import (
     LOOPBACK,
@@ -80,7 +80,7 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
         append=append,
         firmware=tuple(_flash(machine, facts)),
         screen=machine.image != "tiny",
-        generation=is_tiny and "vmgenid" in facts.qemu.devices,
+        generation=(is_tiny or has_agent(machine)) and "vmgenid" in facts.qemu.devices,
     )
 
 

@@ -12,6 +12,7 @@ from vmlan.plan import templates
 from vmlan.plan.facts import Facts
 from vmlan.plan.hardware import accelerator, all_disks, features_of, hardware, image_facts, qemu_command
 from vmlan.plan.layout import SOCKET_PATH_MAX, process_name
+from vmlan.plan.machine_disks import create
 from vmlan.plan.steps import Command, MakeFolder, Run, Space, Start, Step, WriteFile
 from vmlan.plan.topology import Topology, name_lines
 from vmlan.qemu import cmdline, features
@@ -128,18 +129,13 @@ def _made(machine: Machine, facts: Facts) -> list[tuple[int, NewDisk | OverlayDi
 
 
 def _make_disk(machine: Machine, index: int, disk: NewDisk | OverlayDisk, facts: Facts) -> Step:
-    """`qemu-img create`; the backing format is always given, which is mandatory since 6.1."""
     path = facts.layout.machine(machine.name).disk(index)
-    argv: tuple[str, ...] = ("qemu-img", "create", "-q", "-f", "qcow2")
     if isinstance(disk, OverlayDisk):
         base = image_facts(facts, disk.base)
-        argv += ("-b", str(base.path), "-F", base.format)
         reason = f"{machine.name}'s disk {index}: its own writes, over {base.path.name}, which stays as it is"
     else:
         reason = f"{machine.name}'s disk {index}: empty, and as large as it is written"
-    argv += (str(path), *((str(disk.size),) if disk.size else ()))
-    made = Command(argv, space=Space.HERE, user=facts.user)
-    return Run(f"disk {machine.name}.{index}", reason, made, creates=path)
+    return Run(f"disk {machine.name}.{index}", reason, create(path, disk, facts), creates=path)
 
 
 def _runs(machine: Machine) -> str:

@@ -142,7 +142,7 @@ class Card(msgspec.Struct, frozen=True):
     lessor: str = ""
 
 
-class Told(msgspec.Struct, frozen=True):
+class Told(msgspec.Struct, frozen=True, tag=True):
     """What a guest that goes on from a template is told: who it is.
 
     `words`: what its command line would have said. `cards`: those in its template's places; `bound`: they
@@ -160,13 +160,25 @@ class Told(msgspec.Struct, frozen=True):
     later: int
 
 
+class Installed(msgspec.Struct, frozen=True, tag=True):
+    """A machine whose system is on its first disk: it gets a copy of its template's, and its agent tells it.
+
+    `template`: the template's disk. `disk`: its own, to which nobody has written. `agent`: its pipes.
+    """
+
+    template: Path
+    disk: Path
+    agent: Path
+
+
 class Warm(msgspec.Struct, frozen=True):
     """How a machine goes on where its template was stopped, instead of booting.
 
     `command` starts QEMU with the template's memory, to be written to privately. `load` and `plug` are lines
     for QEMU's monitor (QEMU, docs/system/monitor): what loads the state of the template's devices, and what
     plugs the machine's own cards and disks in; the state is put into the file `state` first, with `macs`
-    where those of the template's cards stand. Then its guest is told who it is, through the pipes `identity`.
+    where those of the template's cards stand. Then its guest is told who it is, through the pipes `identity`;
+    an installed system goes on first, is told by its agent, and is given its cards then.
     """
 
     template: str  #: the template's key
@@ -177,7 +189,7 @@ class Warm(msgspec.Struct, frozen=True):
     state: Path
     macs: tuple[str, ...]
     identity: Path
-    told: Told
+    told: Told | Installed
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -214,7 +226,8 @@ class MakeTemplate(msgspec.Struct, frozen=True, tag=True):
 
     `folder` is there when it is whole; it is made under another name. `parts`: all that shaped it, by name.
     `macs`: of its cards, in whose places each machine's own MACs are put. `bound`: its guest's drivers have
-    them already, so that they stand in its memory too.
+    them already, so that they stand in its memory too. `disk`: makes the disk of an installed system, which
+    has no cards in places, and is done when its agent says that all is started.
     """
 
     id: str
@@ -232,6 +245,7 @@ class MakeTemplate(msgspec.Struct, frozen=True, tag=True):
     macs: tuple[str, ...]
     bound: bool
     machines: tuple[str, ...]
+    disk: Command | None = None
 
 
 Step: TypeAlias = (

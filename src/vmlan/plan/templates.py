@@ -1,5 +1,7 @@
 """Templates: machines that have booted once, and from which others go on. Pure.
 
+(Those of installed systems differ: `plan.installed`.)
+
 A template is a machine without disks, stopped when its guest had nothing left to do: the file that was its
 memory, and the state of its devices. A machine made from it maps that memory privately (copy on write), loads
 the state, is given its own cards and disks, and is told who it is. All that shaped a template is in its key,
@@ -25,10 +27,10 @@ from pathlib import Path
 
 from vmlan import addressing
 from vmlan.model import BridgeNetwork, Firmware, Lab, Machine, TapNetwork
-from vmlan.plan import tiny_cmdline
+from vmlan.plan import installed, tiny_cmdline
 from vmlan.plan import topology as topo
 from vmlan.plan.facts import Facts
-from vmlan.plan.hardware import hardware, needs_lines, qemu_command, static
+from vmlan.plan.hardware import all_disks, hardware, needs_lines, qemu_command, static
 from vmlan.plan.layout import MachineFiles
 from vmlan.plan.steps import Card, Command, MakeFolder, MakeTemplate, Space, Step, Told, Warm
 from vmlan.plan.topology import Link, Topology
@@ -75,8 +77,9 @@ class Template:
 
 def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | None:
     """Why a machine cannot go on from a template; None if it can."""
-    if machine.image != "tiny" or machine.kernel is not None:
-        return "only the guest tiny can be told afterwards who it is"
+    has_system = installed.is_installed(machine)
+    if not has_system and (machine.image != "tiny" or machine.kernel is not None):
+        return "nobody knows how its guest could be told afterwards who it is"
     if machine.qemu_args:
         return "nobody knows what its qemu-args change"
     if machine.firmware is not Firmware.BIOS:
@@ -86,7 +89,8 @@ def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | No
         return f"machine type {type_} takes no cards while it runs"
     if machine.cdrom or machine.floppy or machine.usb:
         return "its media cannot be plugged in"
-    if buses := {str(disk.bus) for disk in machine.disks} - _DISK_NAMES.keys():
+    plugged = [str(disk.bus) for _, disk in all_disks(machine, facts)[has_system:]]
+    if buses := set(plugged) - _DISK_NAMES.keys():
         return f"disks on bus {', '.join(sorted(buses))} cannot be plugged in"
     if cards := {_device(link) for link in links} - _CARDS:
         return f"a template has no driver for a card of model {', '.join(sorted(cards))}"
@@ -94,8 +98,9 @@ def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | No
         return "its boot order is of cards and disks that it does not have yet"
     if lacking := [name for name in _FEATURES if not features.FEATURES[name].has(facts.qemu)]:
         return f"QEMU {facts.qemu.full_version} has no {' and no '.join(lacking)}"
-    full = hardware(machine, links, facts)
-    lines = cmdline.plugging(full)
+    if has_system and (reason := installed.why_not(machine, facts)) is not None:
+        return reason
+    lines = cmdline.plugging(_further(hardware(machine, links, facts), has_system))
     if facts.templates is not None:
         lines = (*lines, *_load(facts.layout.machine(machine.name).loaded, facts))
     if any(len(line.encode()) > _LINE for line in lines):
@@ -103,10 +108,15 @@ def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | No
     return None
 
 
+def _further(full: Hardware, has_system: bool) -> Hardware:
+    """A machine without the disk that its template has too."""
+    return replace(full, drives=full.drives[1:]) if has_system else full
+
+
 def template(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Template:
     """The template from which a machine goes on. All machines of a kind have the same."""
     where = Path("/template")
-    bare = _to_be_kept(machine, links, MachineFiles(where, where), where / "memory", facts)
+    bare = _to_be_kept(machine, links, MachineFiles(where, where), where, facts)
     argv = cmdline.command(facts.qemu.path, bare)
     files = [facts.qemu.path, *(each for each in (bare.kernel, bare.initrd) if each)]
     parts = {
@@ -120,6 +130,7 @@ def template(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Templat
         "virtio cards": str(len(bare.netdevs)),
         "guest": "; ".join(facts.files.get(file, str(file)) for file in files[1:]),
         "append": bare.append,
+        **(installed.parts(machine, facts) if installed.is_installed(machine) else {}),
         "command line": shlex.join(argv[1:]),
     }
     digest = hashlib.sha256("\0".join(f"{name}={value}" for name, value in parts.items()).encode())
@@ -149,9 +160,23 @@ def warm(lab: Lab, machine: Machine, links: tuple[Link, ...], facts: Facts) -> W
     key = template(machine, links, facts).key
     folder = facts.templates / key
     where = facts.layout.machine(machine.name)
-    full = hardware(machine, links, facts)
-    there = _in_places(full)
     memory = Memory(folder / "memory", written=False)
+    full = hardware(machine, links, facts)
+    if installed.is_installed(machine):
+        bare = installed.bare(machine, memory, facts)
+        argv = cmdline.command(facts.qemu.path, replace(bare, incoming=True))
+        return Warm(
+            template=key,
+            folder=folder,
+            command=qemu_command(argv, machine, links, facts),
+            load=_load(folder / "state", facts),
+            plug=cmdline.plugging(_further(full, True)),
+            state=where.loaded,
+            macs=(),
+            identity=where.identity,
+            told=installed.told(machine, folder, facts),
+        )
+    there = _in_places(full)
     # When its guest boots anew, it boots as any other: not as a template.
     clone = _bare(machine, there, where, memory, full.append, facts)
     argv = cmdline.command(facts.qemu.path, replace(clone, incoming=True))
@@ -311,20 +336,23 @@ def _bare(
 
 
 def _to_be_kept(
-    machine: Machine, links: tuple[Link, ...], where: MachineFiles, memory: Path, facts: Facts
+    machine: Machine, links: tuple[Link, ...], where: MachineFiles, folder: Path, facts: Facts
 ) -> Hardware:
-    """The machine that a template is made of: its cards lead nowhere, and its memory is that file."""
+    """The machine that a template is made of: its cards lead nowhere, and its memory is a file in there."""
+    if installed.is_installed(machine):
+        return installed.kept(machine, where, folder, facts)
     lines = needs_lines(machine, links, facts)
     append = tiny_cmdline.template(machine.append, bound=_are_bound(links), lines=lines)
-    return _bare(machine, _places(links), where, Memory(memory, written=True), append, facts)
+    return _bare(machine, _places(links), where, Memory(folder / "memory", written=True), append, facts)
 
 
 def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts: Facts) -> Iterator[Step]:
     assert facts.templates is not None
     key, folder = one.key, facts.templates / one.key
     run = facts.layout.template(key)
-    bare = _to_be_kept(machines[0], links, run, _unfinished(folder) / "memory", facts)
-    bound = _are_bound(links)
+    bare = _to_be_kept(machines[0], links, run, _unfinished(folder), facts)
+    has_system = installed.is_installed(machines[0])
+    bound = _are_bound(links) and not has_system
     names = tuple(machine.name for machine in machines)
     yield MakeFolder(
         f"template-folder {key}",
@@ -337,7 +365,8 @@ def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts
     yield MakeTemplate(
         f"template {key}",
         f"a template for {', '.join(names)}, unless it is there already: a machine like them is booted once,"
-        " without disks, its cards leading nowhere, and stopped; they go on from there",
+        f" {'without cards' if has_system else 'without disks, its cards leading nowhere'},"
+        " and stopped; they go on from there",
         key=key,
         name=f"template-{key}",
         command=Command(
@@ -357,6 +386,7 @@ def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts
         macs=tuple(netdev.mac for netdev in bare.netdevs),
         bound=bound,
         machines=names,
+        disk=installed.disk(machines[0], _unfinished(folder), facts) if has_system else None,
     )
 
 
