@@ -14,6 +14,7 @@ import msgspec
 
 from vmlan import lifecycle
 from vmlan.errors import GuestError, RequestError
+from vmlan.guest import installed
 from vmlan.guest.agent import Agent
 from vmlan.host import clones, identity, kept_lab, lab_file, memory, paths
 from vmlan.host.effects import HostEffects
@@ -25,6 +26,7 @@ from vmlan.observe import ready
 from vmlan.plan import admission, states, tiny_cmdline, topology
 from vmlan.plan.facts import Facts
 from vmlan.plan.hardware import static
+from vmlan.plan.installed import is_installed
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import Plan, Start, Step
 from vmlan.progress import Progress
@@ -101,9 +103,9 @@ def _refuse(lab: Lab, origin: Machine, name: str) -> None:
     """Raise `RequestError` where there cannot be such a copy."""
     if lab.machine(name) is not None or lab.network(name) is not None:
         raise RequestError(f"lab {lab.name} has a '{name}' already", hint="choose another name")
-    if origin.image != "tiny" or origin.kernel is not None:
+    if not is_installed(origin) and (origin.image != "tiny" or origin.kernel is not None):
         raise RequestError(
-            f"machine {origin.name} cannot be forked: only the guest tiny can be told who it is",
+            f"machine {origin.name} cannot be forked: nobody knows how its guest could be told who it is",
             hint="vmlan disk clone copies its disk for a machine of its own",
         )
     for nic in origin.nics:
@@ -178,14 +180,19 @@ def _become(lab: Lab, origin: Machine, name: str, layout: Layout) -> None:
     """Let the copy go on, without carriers until it knows that it is somebody else. Raises `GuestError`."""
     files, survey = layout.machine(name), topology.survey(lab)
     was, now = survey.of(origin.name), survey.of(name)
-    words = [tiny_cmdline.identity(name, static(now))]
-    words += [f"vmlan.mac={old.mac},{new.mac}" for old, new in zip(was, now, strict=True)]
-    words += [f"vmlan.seed={secrets.token_hex(32)}", f"vmlan.time={time.time():.0f}"]
+    macs = [(old.mac, new.mac) for old, new in zip(was, now, strict=True)]
+    seed = secrets.token_hex(32)
     links_off(files, len(now), off=True)
     with Stopped(layout, (name,)) as copy:
         copy.go_on()
+    if is_installed(origin):
+        argv, said = ["sh"], installed.fork(seed, time.time(), macs)
+    else:
+        words = [tiny_cmdline.identity(name, static(now)), *(f"vmlan.mac={old},{new}" for old, new in macs)]
+        words += [f"vmlan.seed={seed}", f"vmlan.time={time.time():.0f}"]
+        argv, said = ["/lib/vmlan/become"], f"{' '.join(words)}\n".encode()
     with Agent(files.agent, name, _BECOME_TIMEOUT) as agent:
-        done = agent.run(["/lib/vmlan/become"], f"{' '.join(words)}\n".encode(), _BECOME_TIMEOUT)
+        done = agent.run(argv, said, _BECOME_TIMEOUT)
     if done.code != 0:
         raise GuestError(f"machine {name}: its guest did not become somebody else: {done.stderr.strip()}")
     links_off(files, len(now), off=False)

@@ -20,7 +20,7 @@ from vmlan.qemu.monitor import Monitor, Refused
 #: How long QEMU may take for an answer, and for loading the state of a template's devices (seconds).
 _ANSWER_TIMEOUT = 30.0
 #: How long a guest may take to become another (seconds): it starts its journal and its network anew.
-_BECOME_TIMEOUT = 60.0
+_BECOME_TIMEOUT = 120.0
 
 
 def go_on(layout: Layout, step: Start, way: Warm) -> frozenset[str]:
