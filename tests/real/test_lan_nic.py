@@ -64,3 +64,13 @@ def test_fifty_changes_that_go_wrong_leave_everything_as_it_was() -> None:
 def test_fifty_ups_that_are_spoilt_leave_everything_as_it_was() -> None:
     said = play(str(HERE / "lan_ups.py"), timeout=880)
     assert "50 of 50 times everything was as it was" in said
+
+
+def test_a_change_that_is_undone_is_known_to_be_where_the_disk_is_full(tmp_path: Path) -> None:
+    disk = 'mount -t tmpfs -o size=64k room "$1" && exec "$2" "$3" "$1"'
+    room = ("sh", "-c", disk, "-", str(tmp_path), sys.executable, str(HERE / "lan_room.py"))
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", *room],
+        capture_output=True, text=True, check=False, env={"PYTHONPATH": str(HERE.parents[1])},
+    )  # fmt: skip
+    assert done.stdout == "No space left on device\n40 40\n", done

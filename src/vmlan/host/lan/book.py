@@ -1,6 +1,7 @@
 """The guard's journal: what was there, what is done to it, and how far it has come.
 
     FOLDER/nic.journal   the record, then one state a line; each is on disk before what it announces happens
+    FOLDER/nic.room      room on the disk, given up for the last lines of the journal where there is no other
     FOLDER/guard.sock    the guard listens here while it waits
     FOLDER/guard.log     what `ip` and the guard said
     FOLDER/report.txt    the last rollback, in words, with what it could not put back
@@ -24,6 +25,10 @@ from typing import Any
 from vmlan.plan.lan_snapshot import Snapshot
 
 JOURNAL, SOCKET, LOG, REPORT = "nic.journal", "guard.sock", "guard.log", "report.txt"
+
+#: Else a change could begin on a disk that has no room to say that it was undone. The size is in bytes.
+_ROOM, _ROOM_SIZE = "nic.room", 3 * 4096
+_LAST = ("undoing", "undone")
 
 #: The states in which nothing is under way any more.
 SETTLED = ("kept", "undone")
@@ -100,7 +105,11 @@ def network_namespace() -> str:
 
 
 def begin(folder: Path, record: Record) -> None:
-    """Write the record, alone in a new journal, and have it on disk."""
+    """Write the record, alone in a new journal, and have it on disk; with room for what is to come."""
+    with (folder / _ROOM).open("wb") as room:
+        room.write(bytes(_ROOM_SIZE))
+        room.flush()
+        os.fsync(room.fileno())
     fresh = folder / f"{JOURNAL}.new"
     with contextlib.suppress(FileNotFoundError):
         fresh.unlink()
@@ -116,11 +125,21 @@ def begin(folder: Path, record: Record) -> None:
 
 def add(folder: Path, state: str, **more: Any) -> None:
     """Write a state, and have it on disk. It is a line of its own, also where the last one was cut short."""
+    try:
+        _add(folder, {"state": state, **more})
+    except OSError:
+        if state not in _LAST:
+            raise
+        (folder / _ROOM).unlink()  # raises in turn where that is given up already
+        _add(folder, {"state": state, **more})
+
+
+def _add(folder: Path, line: dict[str, Any]) -> None:
     fd = os.open(folder / JOURNAL, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
     try:
         size = os.fstat(fd).st_size
         cut = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
-        _write(fd, b"\n" * cut + json.dumps({"state": state, **more}).encode() + b"\n")
+        _write(fd, b"\n" * cut + json.dumps(line).encode() + b"\n")
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -154,7 +173,12 @@ def report(folder: Path, record: Record, reason: str, left: Sequence[str], secon
     when = time.strftime("%Y-%m-%d %H:%M:%S")
     lines = [f"{when}: {record.nic} was put back after {seconds:.2f} s, since {reason}"]
     lines += [f"  not as it was: {one}" for one in left] or ["  everything is as it was"]
-    (folder / REPORT).write_text("\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    try:
+        (folder / REPORT).write_text(text)
+    except OSError:
+        (folder / _ROOM).unlink()
+        (folder / REPORT).write_text(text)
 
 
 def tell_system(record: Record, reason: str, left: Sequence[str]) -> None:
@@ -171,7 +195,7 @@ def tell_system(record: Record, reason: str, left: Sequence[str]) -> None:
 
 def forget(folder: Path) -> None:
     """Remove the journal and what belongs to it; the report and the log stay."""
-    for name in (JOURNAL, f"{JOURNAL}.new", SOCKET):
+    for name in (JOURNAL, f"{JOURNAL}.new", _ROOM, SOCKET):
         with contextlib.suppress(FileNotFoundError):
             (folder / name).unlink()
     with contextlib.suppress(OSError):
