@@ -39,18 +39,15 @@ def wait_for_all(
         if name in known and (at_once := ready.known(name, links.of(name), known[name])) is not None:
             progress.machine(name, "ready, from its template")
             return at_once
-
-        def tell(state: str) -> None:
-            if not ran and (state != "boots" or name not in known):
-                progress.machine(name, state)
-
+        if not ran and name not in known:
+            progress.machine(name, "boots")
         try:
             found = ready.wait_ready(
                 one,
                 links.of(name),
                 files,
                 timeout,
-                tell,
+                lambda state: None if ran else progress.machine(name, state),
             )
         except NotRunning:
             raise ready.ended(name, files) from None

@@ -99,6 +99,21 @@ def entry(name: str) -> Entry:
     return CATALOGUE[name]
 
 
+def is_tiny(machine: Machine) -> bool:
+    """Whether a machine boots the embedded guest."""
+    return machine.image == "tiny" and machine.kernel is None
+
+
+def is_installed(machine: Machine) -> bool:
+    """Whether a machine's system is on its first disk, and brings an agent that we know."""
+    return machine.image != "tiny" and has_agent(machine)
+
+
+def can_be_told(machine: Machine) -> bool:
+    """Whether it is known how to tell a guest that runs already who it is."""
+    return is_tiny(machine) or is_installed(machine)
+
+
 def has_agent(machine: Machine) -> bool:
     """Whether we know that the guest brings an agent: then `up` waits for it."""
     if machine.image == "tiny":

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from vmlan import lifecycle
+from vmlan.catalogue import can_be_told, is_installed
 from vmlan.errors import GuestError, RequestError
 from vmlan.guest import installed
 from vmlan.guest.agent import Agent
@@ -26,7 +27,6 @@ from vmlan.observe import ready
 from vmlan.plan import admission, states, tiny_cmdline, topology
 from vmlan.plan.facts import Facts
 from vmlan.plan.hardware import static
-from vmlan.plan.installed import is_installed
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import Plan, Start, Step
 from vmlan.progress import Progress
@@ -78,12 +78,9 @@ def fork(
             finally:
                 effects.close()
     machine, links = lab_file.machine(lab, name), topology.survey(lab).of(name)
-
-    def tell(state: str) -> None:
-        if state != "boots":  # it goes on
-            progress.machine(name, state)
-
-    found = ready.wait_ready(machine, links, layout.machine(name), timeout, tell)
+    found = ready.wait_ready(
+        machine, links, layout.machine(name), timeout, lambda state: progress.machine(name, state)
+    )
     progress.machine(name, f"ready after {found.seconds:.1f} s")
     return Report(found, stood, time.monotonic() - began)
 
@@ -103,7 +100,7 @@ def _refuse(lab: Lab, origin: Machine, name: str) -> None:
     """Raise `RequestError` where there cannot be such a copy."""
     if lab.machine(name) is not None or lab.network(name) is not None:
         raise RequestError(f"lab {lab.name} has a '{name}' already", hint="choose another name")
-    if not is_installed(origin) and (origin.image != "tiny" or origin.kernel is not None):
+    if not can_be_told(origin):
         raise RequestError(
             f"machine {origin.name} cannot be forked: nobody knows how its guest could be told who it is",
             hint="vmlan disk clone copies its disk for a machine of its own",

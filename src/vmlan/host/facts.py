@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from vmlan.catalogue import is_tiny
 from vmlan.errors import Busy, MissingProgram, RequestError
 from vmlan.guest import tiny
 from vmlan.host import firmware, identity, lab_images, nic_change, paths, real_host
@@ -158,7 +159,7 @@ def _kvm(lab: Lab, binary: Path) -> KvmVerdict:
 
 
 def _tiny(lab: Lab, progress: Callable[[str], None]) -> TinyFacts | None:
-    if not any(machine.image == "tiny" and machine.kernel is None for machine in lab.machines):
+    if not any(is_tiny(machine) for machine in lab.machines):
         return None
     guest = tiny.ensure_tiny(paths.cache_root(), progress)
     return TinyFacts(guest.kernel, guest.initrd)

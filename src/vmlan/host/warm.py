@@ -49,7 +49,7 @@ def go_on(layout: Layout, step: Start, warm: Warm) -> frozenset[str]:
                 monitor.do(warm.load)
                 monitor.migrated(_ANSWER_TIMEOUT)
                 warm.state.unlink()
-                _plug(monitor, warm)
+                plug(monitor, warm)
             return _tell(warm, warm.told, places)
         except NotPlugged:
             end(program, step)
@@ -72,7 +72,8 @@ def _put(state: bytes, warm: Warm) -> None:
             os.fchown(fd, owner.uid, owner.gid)
 
 
-def _plug(monitor: Monitor, warm: Warm) -> None:
+def plug(monitor: Monitor, warm: Warm) -> None:
+    """Give a machine its cards and disks. Raises `NotPlugged`."""
     try:
         monitor.do(warm.plug)
     except Refused as error:

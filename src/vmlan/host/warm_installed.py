@@ -15,7 +15,7 @@ from vmlan.guest.agent import Agent
 from vmlan.host import starts, warm
 from vmlan.plan.layout import Layout
 from vmlan.plan.steps import Installed, Start, Warm
-from vmlan.qemu.monitor import Monitor, Refused
+from vmlan.qemu.monitor import Monitor
 
 #: How long QEMU may take for an answer, and for loading the state of a template's devices (seconds).
 _ANSWER_TIMEOUT = 30.0
@@ -46,7 +46,7 @@ def go_on(layout: Layout, step: Start, way: Warm) -> frozenset[str]:
                 monitor.migrated(_ANSWER_TIMEOUT)
                 monitor.do(("cont",))
                 _tell(told, step.machine or step.name)
-                _plug(monitor, way)
+                warm.plug(monitor, way)
             return frozenset()
         except KeeperGone:  # the lab has ended, and the machine with it
             raise
@@ -65,13 +65,6 @@ def _tell(told: Installed, machine: str) -> None:
         done = agent.run(["sh"], script, _BECOME_TIMEOUT)
     if done.code != 0:
         raise HostError(f"its guest did not become another: {done.stderr.strip()}")
-
-
-def _plug(monitor: Monitor, way: Warm) -> None:
-    try:
-        monitor.do(way.plug)
-    except Refused as error:
-        raise warm.NotPlugged(error) from None
 
 
 def _put(template: Path, disk: Path) -> None:

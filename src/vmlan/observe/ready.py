@@ -39,7 +39,6 @@ def wait_ready(
     """
     began = time.monotonic()
     deadline = began + timeout
-    progress("boots")
     try:
         agent = Agent(files.agent, machine.name, timeout)
     except AgentSilent:

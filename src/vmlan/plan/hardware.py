@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from vmlan.catalogue import CATALOGUE, Role, has_agent
+from vmlan.catalogue import CATALOGUE, Role, can_be_told, is_tiny
 from vmlan.errors import RequestError
 from vmlan.model import (
     LOOPBACK,
@@ -59,8 +59,7 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
     accel, _ = accelerator(machine, facts)
     kernel, initrd, append = _kernel(machine, facts)
     type_ = features.machine_type(facts.qemu, machine.machine)
-    is_tiny = machine.image == "tiny" and kernel is None
-    if is_tiny:
+    if is_tiny(machine):
         kernel, initrd = _tiny(machine, type_, facts)
         lines = needs_lines(machine, links, facts)
         append = tiny_cmdline.append(machine.name, static(links), machine.append, lines=lines)
@@ -68,7 +67,7 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
         machine=machine,
         type=type_,
         accel=accel,
-        cpu=_cpu(machine, accel, is_tiny=is_tiny),
+        cpu=_cpu(machine, accel),
         drives=tuple(drives(machine, facts)),
         netdevs=tuple(_netdev(link, links, facts) for link in links),
         qmp=where.qmp,
@@ -80,14 +79,14 @@ def hardware(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Hardwar
         append=append,
         firmware=tuple(_flash(machine, facts)),
         screen=machine.image != "tiny",
-        generation=(is_tiny or has_agent(machine)) and "vmgenid" in facts.qemu.devices,
+        generation=can_be_told(machine) and "vmgenid" in facts.qemu.devices,
     )
 
 
-def _cpu(machine: Machine, accel: str, *, is_tiny: bool) -> str:
+def _cpu(machine: Machine, accel: str) -> str:
     """QEMU's word for a machine's processor; what only KVM can give is the richest that is emulated."""
     if accel == "tcg" and machine.cpu in {"host", "max"}:
-        return _TINY_CPU if is_tiny else "max"
+        return _TINY_CPU if is_tiny(machine) else "max"
     return machine.cpu
 
 

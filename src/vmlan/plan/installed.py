@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from vmlan.catalogue import has_agent
 from vmlan.model import Machine, OverlayDisk
 from vmlan.plan.facts import Facts
 from vmlan.plan.hardware import all_disks, hardware, image_facts
@@ -22,11 +21,6 @@ from vmlan.qemu.cmdline import Hardware, Memory
 
 #: The template's disk, in its folder.
 _DISK = "disk0.qcow2"
-
-
-def is_installed(machine: Machine) -> bool:
-    """Whether a machine is of this kind."""
-    return machine.image != "tiny" and has_agent(machine)
 
 
 def why_not(machine: Machine, facts: Facts) -> str | None:

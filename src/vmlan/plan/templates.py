@@ -26,6 +26,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from vmlan import addressing
+from vmlan.catalogue import can_be_told, is_installed
 from vmlan.model import BridgeNetwork, Firmware, Lab, Machine, TapNetwork
 from vmlan.plan import installed, tiny_cmdline
 from vmlan.plan import topology as topo
@@ -77,8 +78,8 @@ class Template:
 
 def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | None:
     """Why a machine cannot go on from a template; None if it can."""
-    has_system = installed.is_installed(machine)
-    if not has_system and (machine.image != "tiny" or machine.kernel is not None):
+    has_system = is_installed(machine)
+    if not can_be_told(machine):
         return "nobody knows how its guest could be told afterwards who it is"
     if machine.qemu_args:
         return "nobody knows what its qemu-args change"
@@ -130,7 +131,7 @@ def template(machine: Machine, links: tuple[Link, ...], facts: Facts) -> Templat
         "virtio cards": str(len(bare.netdevs)),
         "guest": "; ".join(facts.files.get(file, str(file)) for file in files[1:]),
         "append": bare.append,
-        **(installed.parts(machine, facts) if installed.is_installed(machine) else {}),
+        **(installed.parts(machine, facts) if is_installed(machine) else {}),
         "command line": shlex.join(argv[1:]),
     }
     digest = hashlib.sha256("\0".join(f"{name}={value}" for name, value in parts.items()).encode())
@@ -162,7 +163,7 @@ def warm(lab: Lab, machine: Machine, links: tuple[Link, ...], facts: Facts) -> W
     where = facts.layout.machine(machine.name)
     memory = Memory(folder / "memory", written=False)
     full = hardware(machine, links, facts)
-    if installed.is_installed(machine):
+    if is_installed(machine):
         bare = installed.bare(machine, memory, facts)
         argv = cmdline.command(facts.qemu.path, replace(bare, incoming=True))
         return Warm(
@@ -339,7 +340,7 @@ def _to_be_kept(
     machine: Machine, links: tuple[Link, ...], where: MachineFiles, folder: Path, facts: Facts
 ) -> Hardware:
     """The machine that a template is made of: its cards lead nowhere, and its memory is a file in there."""
-    if installed.is_installed(machine):
+    if is_installed(machine):
         return installed.kept(machine, where, folder, facts)
     lines = needs_lines(machine, links, facts)
     append = tiny_cmdline.template(machine.append, bound=_are_bound(links), lines=lines)
@@ -351,7 +352,7 @@ def _make(one: Template, machines: list[Machine], links: tuple[Link, ...], facts
     key, folder = one.key, facts.templates / one.key
     run = facts.layout.template(key)
     bare = _to_be_kept(machines[0], links, run, _unfinished(folder), facts)
-    has_system = installed.is_installed(machines[0])
+    has_system = is_installed(machines[0])
     bound = _are_bound(links) and not has_system
     names = tuple(machine.name for machine in machines)
     yield MakeFolder(

@@ -38,7 +38,7 @@ _BASE = (
 #: The lines of its cards' interrupts are asked of the BIOS instead of ACPI. ACPI's answer is a loop over the
 #: whole bus (QEMU, hw/i386/acpi-build.c: build_prt), run anew for each card: 0.3 s of emulation. The BIOS's
 #: table has the cards that are there at the start; one that is plugged in has no line.
-_LINES = ("acpi=noirq",)
+_NO_LINES = ("acpi=noirq",)
 
 
 def append(
@@ -58,7 +58,7 @@ def template(extra: str = "", *, bound: bool, lines: bool = True) -> str:
 
 
 def _base(lines: bool) -> tuple[str, ...]:
-    return _BASE if lines else (*_BASE, *_LINES)
+    return _BASE if lines else (*_BASE, *_NO_LINES)
 
 
 def identity(hostname: str, nics: Sequence[tuple[str, str, str | None]]) -> str:

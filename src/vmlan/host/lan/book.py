@@ -17,7 +17,7 @@ import json
 import os
 import syslog
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,13 +125,19 @@ def begin(folder: Path, record: Record) -> None:
 
 def add(folder: Path, state: str, **more: Any) -> None:
     """Write a state, and have it on disk. It is a line of its own, also where the last one was cut short."""
+    if state in _LAST:
+        _in_the_end(folder, lambda: _add(folder, {"state": state, **more}))
+    else:
+        _add(folder, {"state": state, **more})
+
+
+def _in_the_end(folder: Path, write: Callable[[], object]) -> None:
+    """Write what there must be room for: where there is none, that is given up which was kept for it."""
     try:
-        _add(folder, {"state": state, **more})
+        write()
     except OSError:
-        if state not in _LAST:
-            raise
         (folder / _ROOM).unlink()  # raises in turn where that is given up already
-        _add(folder, {"state": state, **more})
+        write()
 
 
 def _add(folder: Path, line: dict[str, Any]) -> None:
@@ -173,12 +179,7 @@ def report(folder: Path, record: Record, reason: str, left: Sequence[str], secon
     when = time.strftime("%Y-%m-%d %H:%M:%S")
     lines = [f"{when}: {record.nic} was put back after {seconds:.2f} s, since {reason}"]
     lines += [f"  not as it was: {one}" for one in left] or ["  everything is as it was"]
-    text = "\n".join(lines) + "\n"
-    try:
-        (folder / REPORT).write_text(text)
-    except OSError:
-        (folder / _ROOM).unlink()
-        (folder / REPORT).write_text(text)
+    _in_the_end(folder, lambda: (folder / REPORT).write_text("\n".join(lines) + "\n"))
 
 
 def tell_system(record: Record, reason: str, left: Sequence[str]) -> None:
