@@ -233,20 +233,62 @@ def test_a_lease_is_taken_later_and_no_address_ever_goes(cards: Cards) -> None:
         time.sleep(0.5)
 
 
-def test_what_was_taken_away_before_the_lease_is_asked_for_stays_away(bench: Bench) -> None:
+def test_what_was_changed_before_the_lease_is_asked_for_stays_changed(bench: Bench) -> None:
+    """Whatever it was: a way or an address taken away, or another put in its place; and when it is renewed too."""
     bench.write(
-        "networks: {lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true}}\nmachines: {one: {nics: [lan]}}\n"
+        "networks: {lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true}}\n"
+        "machines: {wayless: {nics: [lan]}, bare: {nics: [lan]}, other: {nics: [lan]}, booted: {nics: [lan]}}\n"
     )
-    bench.ok("up")
-    assert is_warm(bench, "one")
-    shell(bench, "one", "ip route del default")
+    bench.ok("up", "wayless", "bare", "other")
+    bench.ok("up", "--cold", "booted")
+    wanted = {
+        "wayless": ("ip route del default", "10.2.0.0/24 dev eth0 scope link  src 10.2.0.11 \n"),
+        "bare": ("ip address flush dev eth0", ""),
+        "other": (
+            "ip route del default; ip route add default via 10.2.0.9",
+            "default via 10.2.0.9 dev eth0 \n10.2.0.0/24 dev eth0 scope link  src 10.2.0.13 \n",
+        ),
+        "booted": ("ip route del default", "10.2.0.0/24 dev eth0 scope link  src 10.2.0.14 \n"),
+    }
+    for name, (change, _) in wanted.items():
+        assert is_warm(bench, name) is (name != "booted")
+        shell(bench, name, change)
     deadline = time.monotonic() + 150
-    while bench.vmlan("exec", "one", "--", "pidof", "uevent").code != 0:
-        assert time.monotonic() < deadline
-        time.sleep(1)
-    time.sleep(3)
-    assert bench.vmlan("exec", "one", "--", "pidof", "udhcpc").code != 0
-    assert shell(bench, "one", "ip route") == "10.2.0.0/24 dev eth0 scope link  src 10.2.0.11 \n"
+    for name, (_, routes) in wanted.items():
+        while bench.vmlan("exec", name, "--", "grep", "-q", "lease of", "/run/nic/eth0/log").code != 0:
+            assert time.monotonic() < deadline
+            time.sleep(1)
+        assert "nameserver 10.2.0.1" in shell(bench, name, "cat /etc/resolv.conf")
+        assert shell(bench, name, "ip route") == routes
+    for name, (_, routes) in wanted.items():
+        if name != "bare":
+            # It renews its lease (busybox's udhcpc).
+            shell(bench, name, "kill -USR1 $(cat /run/nic/eth0/pid); sleep 2")
+            assert shell(bench, name, "grep -c 'lease of' /run/nic/eth0/log") == "2\n"
+        assert shell(bench, name, "ip route") == routes
+
+
+def test_a_lease_of_another_address_takes_the_place_of_the_first(bench: Bench) -> None:
+    """And what the machine was given by hand stays, also when the lease has gone."""
+    bench.write("networks: {lan: {kind: bridge, host: 10.2.0.1/24}}\nmachines: {one: {nics: [lan]}}\n")
+    bench.ok("up")
+    say = (
+        "interface=eth0 {said} /lib/vmlan/lease {what}; "
+        "ip -o -4 address show dev eth0 | sed 's/.*inet //; s/ .*//'; ip -4 route show default"
+    )
+    shell(bench, "one", "mkdir -p /run/nic/eth0; ip link set eth0 up; ip address add 192.0.2.1/32 dev eth0")
+    first = "ip=10.2.0.5 mask=24 dns=10.2.0.1"
+    second = "ip=10.2.0.6 mask=24 dns=10.2.0.1"
+    for what, lease, given in (
+        ("bound", f"{first} router=10.2.0.1", ["192.0.2.1/32", "10.2.0.5/24", "default via 10.2.0.1"]),
+        ("renew", f"{first} router=10.2.0.2", ["192.0.2.1/32", "10.2.0.5/24", "default via 10.2.0.2"]),
+        ("renew", f"{first}", ["192.0.2.1/32", "10.2.0.5/24"]),
+        ("renew", f"{second} router=10.2.0.2", ["192.0.2.1/32", "10.2.0.6/24", "default via 10.2.0.2"]),
+        ("deconfig", "", ["192.0.2.1/32"]),
+        ("bound", f"{second} router=10.2.0.2", ["192.0.2.1/32", "10.2.0.6/24", "default via 10.2.0.2"]),
+    ):
+        found = shell(bench, "one", say.format(what=what, said=lease)).splitlines()
+        assert [line.partition(" dev ")[0] for line in found] == given, (what, lease)
 
 
 DISKS = """

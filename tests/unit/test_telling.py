@@ -88,7 +88,8 @@ def test_who_it_is_is_written_where_it_belongs() -> None:
         4: [bytes(range(32))],
         5: [b"000102030405060708090a0b0c0d0e0f\n"],
         6: [
-            b"vmlan.hostname=vm1 vmlan.served=eth0 vmlan.ask=eth0,192.0.2.10/24 vmlan.served=eth1 vmlan.cards=2\n"
+            b"vmlan.hostname=vm1 vmlan.served=eth0 vmlan.ask=eth0,192.0.2.10/24,192.0.2.1"
+            b" vmlan.served=eth1 vmlan.cards=2\n"
         ],
         7: [b"nameserver 192.0.2.1\n"],
     }

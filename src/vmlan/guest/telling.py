@@ -84,8 +84,8 @@ class _SetUp:
 
     def words(self) -> list[str]:
         """What the guest's scripts are told of it."""
-        asking = [f"vmlan.ask={self.nic},{self.card.address}"] if self.card.lessor else []
-        return [f"vmlan.served={self.nic}", *asking]
+        leased = f"vmlan.ask={self.nic},{self.card.address},{self.card.gateway}"
+        return [f"vmlan.served={self.nic}", *([leased] if self.card.lessor else [])]
 
 
 @dataclass(frozen=True)
