@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from vmlan.guest.agent import Agent
 from vmlan.host import clones, identity, kept_lab, lab_file, memory, paths
 from vmlan.host.effects import HostEffects
 from vmlan.host.executor import Executor
+from vmlan.host.interrupts import uninterrupted
 from vmlan.host.lock import exclusive
 from vmlan.host.stopped import Stopped, links_off
 from vmlan.model import BridgeNetwork, HubNetwork, Lab, Machine, NoNetwork, UserNetwork
@@ -73,8 +75,13 @@ def fork(
                     form, stood = original.form(of), copied
                     plan = _only(plan, lab, name, form, layout, facts)
                     executor.bring_up(plan, lab.name, path, listener=lifecycle.tell(progress))
+                    try:
+                        executor.go_on(partial(_become, lab, origin, name, layout))
+                    except BaseException:
+                        with uninterrupted():
+                            executor.recover()  # it has not gone on, so it ends
+                        raise
                     clones.write(layout, own)
-                    _become(lab, origin, name, layout)
             finally:
                 effects.close()
     machine, links = lab_file.machine(lab, name), topology.survey(lab).of(name)

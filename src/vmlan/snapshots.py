@@ -114,7 +114,7 @@ def restore(file: Path, name: str, progress: Progress | None = None) -> Report:
                     kept_lab.keep(layout, file, text, described)
                     _set_network(lab, layout, snapshot.about)
                     with Stopped(layout, names) as machines:
-                        machines.go_on()
+                        executor.go_on(machines.go_on)
             except BaseException:
                 with uninterrupted():
                     executor.end_machines()  # some stand still, and nobody else knows why

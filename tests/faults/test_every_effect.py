@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests import labs
@@ -13,7 +14,7 @@ from tests.faults.world import FakeEffects, Mode, ProcessGone, World
 from vmlan.errors import CommandFailed, LabChanged, VmlanError
 from vmlan.host.executor import Executor
 from vmlan.plan.build import plan
-from vmlan.plan.steps import Plan
+from vmlan.plan.steps import Plan, Saved, Start
 
 FILE = Path("/labs/here/lab.yaml")
 
@@ -218,3 +219,34 @@ def test_what_cannot_be_undone_is_told_with_the_error(world: World) -> None:
     assert any("could not all be undone" in note and "vmlan down" in note for note in caught.value.__notes__)
     take_down(world)
     assert world.left() == []
+
+
+def with_states(found: Plan) -> Plan:
+    """The plan of a lab whose machines go on from saved states."""
+    steps = tuple(
+        msgspec.structs.replace(step, saved=Saved(step.command, ("migrate_incoming x",)))
+        if isinstance(step, Start) and step.machine is not None
+        else step
+        for step in found.steps
+    )
+    return Plan(steps, found.notes, found.details)
+
+
+@pytest.mark.parametrize("end", ["killed", "failed", "gone on"])
+def test_machines_with_a_state_count_as_started_when_they_have_gone_on(world: World, end: str) -> None:
+    executor = Executor(FakeEffects(world), world.layout)
+    executor.bring_up(with_states(plan_of(world)), "lan", FILE)
+    assert {"vm-vm1", "vm-vm2"} <= set(world.left())
+
+    def fail() -> None:
+        raise ProcessGone
+
+    if end == "failed":
+        with pytest.raises(ProcessGone):
+            executor.go_on(fail)
+    elif end == "gone on":
+        executor.go_on(lambda: None)
+    assert Executor(FakeEffects(world), world.layout).recover() is (end != "gone on")
+    there = {"vm-vm1", "vm-vm2"} & set(world.left())
+    assert there == ({"vm-vm1", "vm-vm2"} if end == "gone on" else set())
+    assert "keeper" in world.left() and disks(world)

@@ -207,6 +207,30 @@ def test_a_kill_while_it_is_saved_leaves_no_half(bench: Bench) -> None:
     assert "vmlan-y" in said.stdout and "vmlan-x" not in said.stdout
 
 
+def test_after_a_kill_while_it_is_restored_every_machine_goes_on(bench: Bench) -> None:
+    """Whoever was killed was to let them go on: the next `up` does not take them for running."""
+    bench.write("machines:\n  vm1: {image: tiny, memory: 128M}\n  vm2: {image: tiny, memory: 128M}\n")
+    bench.ok("up")
+    bench.ok("snapshot", "save", "x")
+    undone = 0
+    began = time.monotonic()
+    bench.ok("snapshot", "restore", "x")
+    took = time.monotonic() - began
+    for part in range(4, 21):
+        process = bench.start(
+            "snapshot", "restore", "x", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(took * part / 20)
+        process.kill()
+        process.wait()
+        undone += "cut short" in bench.ok("up", "--timeout", "60")
+        for name in ("vm1", "vm2"):
+            assert bench.ok("exec", name, "--", "echo", "fine") == "fine\n", part
+    assert undone
+    bench.ok("snapshot", "restore", "x")
+    assert bench.ok("exec", "vm2", "--", "echo", "fine") == "fine\n"
+
+
 def test_an_interrupt_while_it_is_saved_leaves_everything_as_it_was(bench: Bench) -> None:
     """QEMU ends at once when it is asked for a disk's snapshot that it has let go of."""
     bench.write(
@@ -291,6 +315,37 @@ machines:
     bench.ok("down", "--now")
     bench.ok("snapshot", "restore", "all")
     assert sh(bench, "vm3", "cat /run/x; hostname").split() == ["memory", "vm3"]
+
+
+def test_an_interrupt_while_it_is_forked_leaves_nothing_of_it(bench: Bench) -> None:
+    bench.write(
+        "networks: {lan: {kind: bridge, host: 10.2.0.1/24, dhcp: true}}\n"
+        "machines: {vm1: {image: tiny, memory: 128M, nics: [lan], disks: [{size: 8M}]}}\n"
+    )
+    bench.ok("up")
+    began = time.monotonic()
+    bench.ok("clone", "vm1", "first")
+    took = time.monotonic() - began
+    codes = []
+    for part in range(2, 21):
+        name = f"clone{part}"
+        process = bench.start("clone", "vm1", name, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(took * part / 20)
+        process.send_signal(signal.SIGINT if part % 3 else signal.SIGKILL)
+        codes.append(process.wait(60))
+        if codes[-1] == -signal.SIGKILL:
+            bench.ok("up")
+        running = [row["name"] for row in bench.vmlan("ps", "--json").json["machines"]]
+        there = [line for line in bench.processes() if f" -name {name} " in line]
+        assert (name in running) is bool(there), (part, codes, running)
+        if codes[-1] == 130 and name not in running:
+            assert not list(bench.state.rglob(f"{name}/*")), part
+        assert sh(bench, "vm1", "sleep 0.1; echo fine") == "fine", (part, codes)
+        if there:
+            assert sh(bench, name, "hostname") == name, (part, codes)
+    assert set(codes) <= {0, 130, -9} and {130, -9} <= set(codes), codes
+    bench.ok("clone", "vm1", "last")
+    bench.ok("exec", "last", "--", "ping", "-c", "1", "vm1")
 
 
 def test_what_cannot_be_forked_is_refused(bench: Bench) -> None:

@@ -81,7 +81,8 @@ class Executor:
                 begun += group
                 book.begin(group)
                 self._do(group)
-                book.done(group)
+                # Those with a state stand still until all of them do (`go_on`).
+                book.done([step for step in group if not _stands_still(step)])
                 outcome.started += [
                     step.machine for step in group if isinstance(step, Start) and step.machine
                 ]
@@ -113,6 +114,13 @@ class Executor:
             with self._book(story) as book:
                 self._undo_all(cut_short, book, fresh=cut_short)
         return bool(cut_short)
+
+    def go_on(self, let_go_on: Callable[[], None]) -> None:
+        """Let machines that were started with a state go on. Until they have, whoever recovers ends them."""
+        let_go_on()
+        if (story := journal.read(self._layout.journal)) is not None:
+            with self._book(story) as book:
+                book.done([entry.step for entry in story.entries if not entry.done])
 
     def end_machines(self) -> None:
         """End every machine that runs, at once; the rest of the lab stays as it is."""
@@ -366,6 +374,10 @@ def _starts(group: tuple[Step, ...]) -> Iterator[Start]:
     for step in group:
         assert isinstance(step, Start)
         yield step
+
+
+def _stands_still(step: Step) -> bool:
+    return isinstance(step, Start) and step.saved is not None
 
 
 def _undo_order(steps: Sequence[Step], *, keeper_first: bool) -> list[Step]:
