@@ -22,8 +22,8 @@ FACTS = labs.facts(kvm=KvmVerdict(works=True, reason="it works"))
 
 
 def start(name: str, *, warm: bool = False) -> Step:
-    told = Told(name, "", (), True, 0, (), "", 0)
-    how = Warm("key", HERE, Command(()), (), (), HERE, (), HERE, told) if warm else None
+    told = Told(name, "", (), True, 0, (), "", 0, HERE, (), HERE)
+    how = Warm("key", HERE, Command(()), (), (), told) if warm else None
     return Start(f"machine {name}", "a machine", f"vm-{name}", Command(()), HERE, machine=name, warm=how)
 
 

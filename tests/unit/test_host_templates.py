@@ -12,7 +12,7 @@ import pytest
 
 from tests.templates import PARTS, made
 from vmlan.errors import Busy, HostError, Timeout, UnknownName
-from vmlan.host import templates
+from vmlan.host import template_making, templates
 
 
 def cut_short(folder: Path) -> None:
@@ -193,8 +193,8 @@ def test_a_guest_that_hangs_while_it_boots_is_booted_once_more(monkeypatch: pyte
         if len(patiences) < 2:
             raise Timeout("it hangs")
 
-    monkeypatch.setattr(templates, "_boot_and_save", boot)
-    templates._try(*(None,) * 4, (1.0, 2.0))  # type: ignore[arg-type]
+    monkeypatch.setattr(template_making, "_boot_and_save", boot)
+    template_making._try(*(None,) * 4, (1.0, 2.0))  # type: ignore[arg-type]
     assert patiences == [1.0, 2.0]
 
 
@@ -202,15 +202,15 @@ def test_one_that_hangs_always_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def boot(*_: object) -> None:
         raise Timeout("it hangs")
 
-    monkeypatch.setattr(templates, "_boot_and_save", boot)
+    monkeypatch.setattr(template_making, "_boot_and_save", boot)
     with pytest.raises(Timeout, match="it hangs"):
-        templates._try(*(None,) * 4, (1.0, 2.0))  # type: ignore[arg-type]
+        template_making._try(*(None,) * 4, (1.0, 2.0))  # type: ignore[arg-type]
 
 
 def test_a_state_without_its_macs_is_no_template(tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(b"of something else")
     with pytest.raises(HostError, match="not as expected: 52:54:00:76:6d:00 does not stand in it"):
-        templates.find_macs(tmp_path, ["52:54:00:76:6d:00"], bound=False)
+        template_making.find_macs(tmp_path, ["52:54:00:76:6d:00"], bound=False)
 
 
 def test_what_of_its_memory_differs_is_in_its_state_too(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_what_of_its_memory_differs_is_in_its_state_too(tmp_path: Path) -> None:
     page = bytearray(os.urandom(4096))
     page[100:106] = page[300:306] = mac
     (tmp_path / "memory").write_bytes(bytes(8192) + page + bytes(4096))
-    where = templates.find_macs(tmp_path, ["52:54:00:76:6d:00"], bound=True)
+    where = template_making.find_macs(tmp_path, ["52:54:00:76:6d:00"], bound=True)
     added = (8192 | 8).to_bytes(8, "big") + b"\6pc.ram" + page
     whole = b"QEVM" + section + b"its blocks" + last[:5] + added + last[5:] + b"a card: " + mac
     assert (tmp_path / "state").read_bytes() == whole
@@ -235,4 +235,4 @@ def test_a_mac_over_two_pages_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(b"")
     (tmp_path / "memory").write_bytes(bytes(4093) + bytes.fromhex("525400766d00") + bytes(4093))
     with pytest.raises(HostError, match="over two pages"):
-        templates.find_macs(tmp_path, ["52:54:00:76:6d:00"], bound=True)
+        template_making.find_macs(tmp_path, ["52:54:00:76:6d:00"], bound=True)

@@ -116,9 +116,6 @@ def warm(layout: Layout, name: str, folder: Path, **changes: str) -> Start:
         command=command(start.ready, **changes),
         load=("migrate_incoming x",),
         plug=("device_add x", "cont"),
-        state=Path(f"{start.ready}.state"),
-        macs=(),
-        identity=Path(f"{start.ready}.id"),
         told=Told(
             name,
             f"vmlan.hostname={name}",
@@ -128,6 +125,9 @@ def warm(layout: Layout, name: str, folder: Path, **changes: str) -> Start:
             disks=(),
             resolver="",
             later=30,
+            state=Path(f"{start.ready}.state"),
+            macs=(),
+            identity=Path(f"{start.ready}.id"),
         ),
     )
     booted = Command(("sh", "-c", f'touch {start.ready}.booted; exec "$@"', "sh", *start.command.argv))

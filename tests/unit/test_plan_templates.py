@@ -144,8 +144,8 @@ def test_its_own_macs_stand_where_those_of_the_template_stood() -> None:
     found = planned("{vm1: {nics: [{network: lan, mac: '52:54:00:01:26:5c'}, {network: lan, model: e1000}]}}")
     (one,), (start,) = made(found), starts(found)
     assert start.warm is not None
-    assert one.macs == ("52:54:00:76:6d:00",) and start.warm.macs == ("52:54:00:01:26:5c",)
-    assert start.warm.load[-1] == f'migrate_incoming "exec:cat {start.warm.state}"'
+    assert one.macs == ("52:54:00:76:6d:00",) and start.warm.told.macs == ("52:54:00:01:26:5c",)
+    assert start.warm.load[-1] == f'migrate_incoming "exec:cat {start.warm.told.state}"'
 
 
 @pytest.mark.parametrize(

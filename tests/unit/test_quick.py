@@ -15,7 +15,7 @@ import pytest
 from tests.unit.test_agent import Guest, says
 from vmlan import labfile, together
 from vmlan.cli.group import vmlan
-from vmlan.cli.main import usual_help
+from vmlan.cli.verbs import usual_help
 from vmlan.errors import LabFileError, RequestError
 from vmlan.host import kept_lab, paths
 from vmlan.host.journal import Journal

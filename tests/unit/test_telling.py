@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from vmlan.plan.steps import Card, Told
 LEASED = Card("52:54:00:00:00:0a", "192.0.2.10/24", "192.0.2.1", lessor="lan")
 FIXED = Card("52:54:00:00:00:0b", "198.51.100.11/24")
 OWN = Card("52:54:00:00:00:0c")
+HERE = Path("/run/vmlan/here")
 PLACES = telling.Places(2, ("virtio2", "virtio3"))
 _CALL, _BUFFER = struct.Struct("<q6Qq"), 0x401000
 _RESULT = _CALL.size - 8
@@ -21,7 +23,19 @@ _RESULT = _CALL.size - 8
 def told(
     *cards: Card, bound: bool = True, elsewhere: int = 0, disks: tuple[str, ...] = ()
 ) -> telling.Telling:
-    about = Told("vm1", "vmlan.hostname=vm1", cards, bound, elsewhere, disks, "nameserver 192.0.2.1\n", 30)
+    about = Told(
+        "vm1",
+        "vmlan.hostname=vm1",
+        cards,
+        bound,
+        elsewhere,
+        disks,
+        "nameserver 192.0.2.1\n",
+        30,
+        HERE,
+        (),
+        HERE,
+    )
     places = telling.Places(2, PLACES.names[: len(cards)])
     return telling.telling(about, places, seed=bytes(range(32)), now=1764387600.5, later=95.7)
 
@@ -152,7 +166,19 @@ def test_a_machine_full_of_cards_has_room() -> None:
     cards = tuple(
         Card(f"52:54:00:00:01:{n:02x}", f"192.0.2.{n}/24", "192.0.2.1", lessor="lan") for n in range(28)
     )
-    about = Told("m" * 63, "w" * 2000, cards, False, 0, ("/dev/vda",) * 28, "nameserver 192.0.2.1\n" * 28, 30)
+    about = Told(
+        "m" * 63,
+        "w" * 2000,
+        cards,
+        False,
+        0,
+        ("/dev/vda",) * 28,
+        "nameserver 192.0.2.1\n" * 28,
+        30,
+        HERE,
+        (),
+        HERE,
+    )
     places = telling.Places(2, tuple(f"virtio{n}" for n in range(28)))
     assert telling.telling(about, places, bytes(32), 0.0, 30.0).request.built()
 

@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-from vmlan.cli.main import ABOUT, VERBS
+from vmlan.cli.verbs import ABOUT, VERBS
 
 
 class Verbs(click.Group):

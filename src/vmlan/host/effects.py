@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Protocol
 
 from vmlan.errors import CommandFailed, HostError, KeeperGone, VmlanError
-from vmlan.host import identity, machine_starts, messages, nic_change, real_host, starts, templates, world
+from vmlan.host import (
+    identity,
+    machine_starts,
+    messages,
+    nic_change,
+    real_host,
+    starts,
+    template_making,
+    templates,
+    world,
+)
 from vmlan.host.keeper_client import KeeperClient
 from vmlan.host.machine_starts import Started
 from vmlan.host.run import SEARCH_PATH, need, run
@@ -246,7 +256,7 @@ class HostEffects:
 
     def make_template(self, step: MakeTemplate) -> str:
         try:
-            templates.make(self._layout, step)
+            template_making.make(self._layout, step)
         except (VmlanError, OSError) as error:
             self._useless.add(step.key)
             return f"no template could be made, so {', '.join(step.machines)} will boot: {error}"

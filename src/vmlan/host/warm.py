@@ -8,6 +8,7 @@ import random
 import secrets
 import signal
 import time
+from pathlib import Path
 
 from vmlan.errors import HostError, KeeperGone, VmlanError
 from vmlan.guest import telling
@@ -38,19 +39,20 @@ def go_on(layout: Layout, step: Start, warm: Warm) -> frozenset[str]:
 
     Raises `Unusable` when QEMU has ended again.
     """
-    assert step.ready is not None and isinstance(warm.told, Told), step.id
+    told = warm.told
+    assert step.ready is not None and isinstance(told, Told), step.id
     with starts.Program(layout, step.name, warm.command, step.log, step.machine or "") as program:
         try:
             qmp = step.ready
-            state, places = templates.state(warm.folder, warm.macs)
-            _put(state, warm)
+            state, places = templates.state(warm.folder, told.macs)
+            _put(state, told.state, warm.command.user)
             program.wait_until(lambda: starts.qemu_answers(qmp))
             with Monitor(qmp, _ANSWER_TIMEOUT) as monitor:
                 monitor.do(warm.load)
                 monitor.migrated(_ANSWER_TIMEOUT)
-                warm.state.unlink()
+                told.state.unlink()
                 plug(monitor, warm)
-            return _tell(warm, warm.told, places)
+            return _tell(told, places)
         except NotPlugged:
             end(program, step)
             raise
@@ -61,14 +63,14 @@ def go_on(layout: Layout, step: Start, warm: Warm) -> frozenset[str]:
             raise Unusable(error) from None
 
 
-def _put(state: bytes, warm: Warm) -> None:
+def _put(state: bytes, path: Path, user: str) -> None:
     """Write the state where QEMU, which may be another user's, reads it."""
-    warm.state.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
     # Its folder is that user's too, who must not lead root to another file.
-    fd = os.open(warm.state, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(state)
-        if (owner := identity.owner_of(warm.command.user)) is not None:
+        if (owner := identity.owner_of(user)) is not None:
             os.fchown(fd, owner.uid, owner.gid)
 
 
@@ -83,14 +85,14 @@ def plug(monitor: Monitor, warm: Warm) -> None:
 def end(program: starts.Program, step: Start) -> None:
     """End a machine that is to boot instead."""
     program.end(signal.SIGKILL)
-    assert step.warm is not None, step.id
-    for path in (step.ready, step.warm.state):
-        if path is not None:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+    assert step.warm is not None and step.ready is not None, step.id
+    told = step.warm.told
+    for path in (step.ready, *((told.state,) if isinstance(told, Told) else ())):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
-def _tell(warm: Warm, who: Told, places: telling.Places) -> frozenset[str]:
+def _tell(who: Told, places: telling.Places) -> frozenset[str]:
     """Tell the guest who it is; with a seed that no other has, and the time, which has gone on without it.
 
     Returns the MACs of the cards that have their addresses, as the guest's kernel says.
@@ -105,7 +107,7 @@ def _tell(warm: Warm, who: Told, places: telling.Places) -> frozenset[str]:
     request = told.request.built()
     deadline = time.monotonic() + _TELL_TIMEOUT
     try:
-        with contextlib.closing(Pipes(warm.identity, deadline)) as pipes:
+        with contextlib.closing(Pipes(who.identity, deadline)) as pipes:
             pipes.send(request, deadline)
             said = pipes.receive_until(lambda said: len(said) >= len(request), deadline)
     except TimeoutError:

@@ -179,18 +179,18 @@ def _go_on(warm: Warm, qmp: Path, log: Path, layout: Layout) -> str:
     return "\n".join(
         (
             _in_the_background(warm.command, log, layout),
-            f"# {warm.state} is {warm.folder}/state with its own MACs: {', '.join(warm.macs) or 'none'}",
+            f"# {told.state} is {warm.folder}/state with its own MACs: {', '.join(told.macs) or 'none'}",
             _monitor(warm.load, qmp),
             "# when its state is loaded:",
             _monitor(warm.plug, qmp),
-            *_told(warm, told),
+            *_told(told),
             *_met(told, layout),
         )
     )
 
 
-def _told(warm: Warm, told: Told) -> Iterator[str]:
-    yield f"# its guest is told, through {warm.identity}.in, with a seed and the time:"
+def _told(told: Told) -> Iterator[str]:
+    yield f"# its guest is told, through {told.identity}.in, with a seed and the time:"
     yield f"# {told.words}"
     for card in told.cards:
         if card.address is not None:

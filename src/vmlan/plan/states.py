@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from vmlan.model import Lab, Machine
-from vmlan.plan import templates
 from vmlan.plan.facts import Facts
 from vmlan.plan.hardware import hardware, qemu_command
 from vmlan.plan.steps import Saved
+from vmlan.plan.template_tiny import TinyKind
 from vmlan.plan.topology import Link
 from vmlan.qemu import cmdline, state_files
 from vmlan.qemu.facts import QemuFacts
@@ -33,7 +33,7 @@ def save(file: Path, qemu: QemuFacts) -> tuple[str, ...]:
 def saved(lab: Lab, machine: Machine, links: tuple[Link, ...], form: Form, file: Path, facts: Facts) -> Saved:
     """How a machine goes on from its saved state."""
     if form == "warm":
-        argv = templates.resumed(machine, links, facts)
+        argv = TinyKind(machine, links, facts).resumed()
     else:
         argv = cmdline.command(facts.qemu.path, replace(hardware(machine, links, facts), incoming=True))
     if machine.qemu_args:

@@ -143,8 +143,9 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True, tag=True):
-    """What a guest that goes on from a template is told: who it is.
+    """What a guest that goes on from a template is told: who it is, through the pipes `identity`.
 
+    Before, the template's state is put into the file `state`, with `macs` where those of its cards stand.
     `words`: what its command line would have said. `cards`: those in its template's places; `bound`: they
     have drivers already. `elsewhere`: how many others it has. `disks`: their files in /dev. `resolver`: its
     resolv.conf(5). `later`: for how long it puts off what nobody waits for (seconds).
@@ -158,6 +159,9 @@ class Told(msgspec.Struct, frozen=True, tag=True):
     disks: tuple[str, ...]
     resolver: str
     later: int
+    state: Path
+    macs: tuple[str, ...]
+    identity: Path
 
 
 class Installed(msgspec.Struct, frozen=True, tag=True):
@@ -176,9 +180,8 @@ class Warm(msgspec.Struct, frozen=True):
 
     `command` starts QEMU with the template's memory, to be written to privately. `load` and `plug` are lines
     for QEMU's monitor (QEMU, docs/system/monitor): what loads the state of the template's devices, and what
-    plugs the machine's own cards and disks in; the state is put into the file `state` first, with `macs`
-    where those of the template's cards stand. Then its guest is told who it is, through the pipes `identity`;
-    an installed system goes on first, is told by its agent, and is given its cards then.
+    plugs the machine's own cards and disks in. Then its guest is told who it is; an installed system goes on
+    first, is told by its agent, and is given its cards then.
     """
 
     template: str  #: the template's key
@@ -186,9 +189,6 @@ class Warm(msgspec.Struct, frozen=True):
     command: Command
     load: tuple[str, ...]
     plug: tuple[str, ...]
-    state: Path
-    macs: tuple[str, ...]
-    identity: Path
     told: Told | Installed
 
 
