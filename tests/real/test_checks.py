@@ -146,7 +146,7 @@ def test_junit_counts_and_tells(net: Bench) -> None:
         net,
         "{ping: vm2, from: vm1}",
         "{ping: vm1, from: vm2, expect: unreachable, hint: they are neighbours}",
-        "{dns: vm2.net.internal, from: vm1, is: vm1, within: 100ms}",
+        "{dns: vm2.net.internal, from: vm1, is: vm1, within: 2s}",
         options=("--junit", str(report)),
     )
     root = ET.parse(report).getroot()

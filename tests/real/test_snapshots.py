@@ -223,7 +223,9 @@ def test_after_a_kill_while_it_is_restored_every_machine_goes_on(bench: Bench) -
         time.sleep(took * part / 20)
         process.kill()
         process.wait()
-        undone += "cut short" in bench.ok("up", "--timeout", "60")
+        up = bench.vmlan("up", "--timeout", "60")
+        assert up.code == 0, up.err
+        undone += "cut short" in up.err
         for name in ("vm1", "vm2"):
             assert bench.ok("exec", name, "--", "echo", "fine") == "fine\n", part
     assert undone

@@ -123,7 +123,7 @@ def warm(layout: Layout, name: str, folder: Path, **changes: str) -> Start:
             bound=False,
             elsewhere=0,
             disks=(),
-            resolver="",
+            domain="",
             later=30,
             state=Path(f"{start.ready}.state"),
             macs=(),

@@ -210,7 +210,7 @@ def test_a_guest_is_told_what_it_will_be_leased_and_nothing_that_it_will_not() -
     assert (first.address, first.gateway, first.lessor) == ("10.2.0.11/24", "10.2.0.1", "lan")
     assert (second.address, second.gateway, second.lessor) == ("10.2.0.9/24", None, "")
     assert third.address is None
-    assert told.resolver == "search here.internal\nnameserver 10.2.0.1\n"
+    assert told.domain == "here.internal"
     assert told.name == "vm1" and told.words.startswith("vmlan.hostname=vm1 vmlan.nic=")
     assert told.words.endswith(",10.2.0.9/24")
 
@@ -233,7 +233,9 @@ WHY = [
     ("{kernel: live.iso}", "nobody knows how"),
     ("{qemu-args: [-s]}", "qemu-args"),
     ("{image: debian.qcow2, firmware: uefi}", "nobody knows how"),
-    ("{machine: q35}", "takes no cards"),
+    ("{machine: q35, image: tiny, disks: [{size: 1G}]}", "takes no cards"),
+    ("{machine: q35, nics: [{network: off, model: e1000}]}", "takes no cards"),
+    ("{machine: q35, image: debian-12, nics: [off]}", "takes no cards"),
     ("{image: tiny, cdrom: live.iso}", "media"),
     ("{image: tiny, floppy: boot.img}", "media"),
     ("{image: tiny, usb: [stick.img]}", "media"),

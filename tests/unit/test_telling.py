@@ -30,7 +30,7 @@ def told(
         bound,
         elsewhere,
         disks,
-        "nameserver 192.0.2.1\n",
+        "lab.internal",
         30,
         HERE,
         (),
@@ -102,10 +102,10 @@ def test_who_it_is_is_written_where_it_belongs() -> None:
         4: [bytes(range(32))],
         5: [b"000102030405060708090a0b0c0d0e0f\n"],
         6: [
-            b"vmlan.hostname=vm1 vmlan.served=eth0 vmlan.ask=eth0,192.0.2.10/24,192.0.2.1"
+            b"vmlan.hostname=vm1 vmlan.domain=lab.internal vmlan.served=eth0 vmlan.ask=eth0,192.0.2.10/24,192.0.2.1"
             b" vmlan.served=eth1 vmlan.cards=2\n"
         ],
-        7: [b"nameserver 192.0.2.1\n"],
+        7: [b"search lab.internal\nnameserver 192.0.2.1\n"],
     }
     (clock,) = [data[:16] for number, _, data in asked(one) if number == calls.CLOCK_SETTIME]
     assert struct.unpack("=qq", clock) == (1764387600, 500000000)
@@ -152,7 +152,7 @@ def test_its_disks_are_waited_for_before_it_answers() -> None:
 
 def test_with_cards_elsewhere_it_sees_to_all_of_them_itself() -> None:
     one = told(LEASED, bound=False, elsewhere=1)
-    assert written(one)[6] == [b"vmlan.hostname=vm1 vmlan.cards=2 vmlan.later=96\n"]
+    assert written(one)[6] == [b"vmlan.hostname=vm1 vmlan.domain=lab.internal vmlan.cards=2 vmlan.later=96\n"]
     assert 9 not in written(one) and not any(number == calls.SENDTO for number, _, _ in asked(one))
     assert one.known(answer(one)) == frozenset()
 
@@ -173,7 +173,7 @@ def test_a_machine_full_of_cards_has_room() -> None:
         False,
         0,
         ("/dev/vda",) * 28,
-        "nameserver 192.0.2.1\n" * 28,
+        "lab.internal",
         30,
         HERE,
         (),

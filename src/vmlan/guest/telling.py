@@ -141,11 +141,13 @@ def telling(told: Told, places: Places, seed: bytes, now: float, later: float) -
     for disk in told.disks:  # plugged in, they are there a moment later than in a machine that boots
         request.call(calls.NANOSLEEP, _timespec(0, _LOOK_AGAIN), 0)
         request.call(calls.ACCESS, f"{disk}\0".encode(), 0, again=1)
-    if told.resolver:
-        _write(request, _RESOLVER, told.resolver.encode())
+    if leased := [each.card for each in cards if each.card.lessor]:
+        lines = [f"search {told.domain}", *(f"nameserver {card.gateway}" for card in leased)]
+        _write(request, _RESOLVER, "".join(f"{line}\n" for line in lines).encode())
     count = len(told.cards) + told.elsewhere
     urgent = len(cards) < count
-    words = [told.words, *(word for each in cards for word in each.words()), f"vmlan.cards={count}"]
+    words = [told.words, f"vmlan.domain={told.domain}"]
+    words += [*(word for each in cards for word in each.words()), f"vmlan.cards={count}"]
     words += [f"vmlan.later={later:.0f}"] if urgent else []
     _write(request, _WORDS, f"{' '.join(words)}\n".encode())
     seconds, rest = divmod(now, 1)

@@ -147,8 +147,8 @@ class Told(msgspec.Struct, frozen=True, tag=True):
 
     Before, the template's state is put into the file `state`, with `macs` where those of its cards stand.
     `words`: what its command line would have said. `cards`: those in its template's places; `bound`: they
-    have drivers already. `elsewhere`: how many others it has. `disks`: their files in /dev. `resolver`: its
-    resolv.conf(5). `later`: for how long it puts off what nobody waits for (seconds).
+    have drivers already. `elsewhere`: how many others it has. `disks`: their files in /dev. `domain`: in
+    which it looks names up. `later`: for how long it puts off what nobody waits for (seconds).
     """
 
     name: str
@@ -157,7 +157,7 @@ class Told(msgspec.Struct, frozen=True, tag=True):
     bound: bool
     elsewhere: int
     disks: tuple[str, ...]
-    resolver: str
+    domain: str
     later: int
     state: Path
     macs: tuple[str, ...]

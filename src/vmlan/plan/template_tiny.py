@@ -114,8 +114,6 @@ class TinyKind:
         """What its guest is told: who it is, and what its cards will be leased."""
         there = tuple(link for link in self.links if device(link) == _PLACE)
         elsewhere = len(self.links) - len(there)
-        leased = [lessor for link in there if (lessor := _lessor(link)) is not None]
-        resolver = [f"search {topo.domain(lab)}", *(f"nameserver {ip}" for ip in leased)] if leased else []
         where = self.facts.layout.machine(self.machine.name)
         return Told(
             state=where.loaded,
@@ -127,8 +125,7 @@ class TinyKind:
             bound=self.bound,
             elsewhere=elsewhere,
             disks=_disk_files(self.machine),
-            # Of those that are plugged in nobody knows yet whether they are the first.
-            resolver="".join(f"{line}\n" for line in resolver) if not elsewhere else "",
+            domain=topo.domain(lab),
             later=_LATER + _LATER_EACH * len(lab.machines),
         )
 

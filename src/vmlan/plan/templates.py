@@ -109,9 +109,6 @@ def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | No
         return "nobody knows what its qemu-args change"
     if machine.firmware is not Firmware.BIOS:
         return "its firmware keeps variables of its own"
-    type_ = features.machine_type(facts.qemu, machine.machine)
-    if "q35" in type_:  # its root bus has no places for that (QEMU, docs/pcie.txt)
-        return f"machine type {type_} takes no cards while it runs"
     if machine.cdrom or machine.floppy or machine.usb:
         return "its media cannot be plugged in"
     kind = _kind(machine, links, facts)
@@ -125,7 +122,10 @@ def why_not(machine: Machine, links: tuple[Link, ...], facts: Facts) -> str | No
         return f"QEMU {facts.qemu.full_version} has no {' and no '.join(lacking)}"
     if (reason := kind.why_not()) is not None:
         return reason
-    lines = kind.plug()
+    lines, type_ = kind.plug(), features.machine_type(facts.qemu, machine.machine)
+    if "q35" in type_ and "device_add" in "".join(lines):
+        # Its root bus has no places for that (QEMU, docs/pcie.txt).
+        return f"machine type {type_} takes no cards while it runs"
     if facts.templates is not None:
         lines = (*lines, *_load(kind.state(facts.templates / ("0" * _KEY)), facts))
     if any(len(line.encode()) > _LINE for line in lines):
