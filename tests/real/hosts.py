@@ -54,10 +54,20 @@ class Host:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until addresses of IPv6, which are probed for at first, are what they will be (RFC 4862)."""
-        while any(
-            row.get("tentative") for link in self.json("ip", "-j", "addr") for row in link["addr_info"]
-        ):
+        """Wait until each interface has its own address of IPv6, which the kernel gives it when it sees its
+        carrier, and which is probed for at first (RFC 4862)."""
+        deadline = time.monotonic() + 30
+        while waiting := [
+            link["ifname"]
+            for link in self.json("ip", "-j", "addr")
+            if "LOWER_UP" in link["flags"]
+            and "LOOPBACK" not in link["flags"]
+            and not any(
+                row["family"] == "inet6" and not row.get("tentative") and row["scope"] == "link"
+                for row in link["addr_info"]
+            )
+        ]:
+            assert time.monotonic() < deadline, waiting
             time.sleep(0.05)
 
     def shut_down(self) -> None:

@@ -126,7 +126,7 @@ def test_what_cannot_be_done_is_refused(cut: Bench) -> None:
     assert cut.vmlan("link", "vm1", "--rate", "10").code == 2
 
 
-OUT = ("exec", "vm1", "--", "ping", "-c", "1", "-W", "1", "203.0.113.68")
+OUT = ("exec", "vm1", "--", "ping", "-c", "1", "-W", "3", "203.0.113.68")
 
 
 @pytest.mark.parametrize(

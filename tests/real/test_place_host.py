@@ -176,8 +176,8 @@ def test_a_vmlan_that_is_killed_in_the_middle_leaves_what_down_undoes(host: Host
     for pid in pids:
         host.run("kill", "-9", pid)
     bringing.wait(timeout=20)
-    host.run(str(VMLAN), "down", "--force", "--disks", "-q")
-    assert differences(host.network(), before) == []
+    ended = host.run(str(VMLAN), "down", "--force", "--disks", "-q")
+    assert differences(host.network(), before) == [], ended
     assert host.lasting() == []
 
 

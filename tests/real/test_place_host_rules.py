@@ -13,7 +13,7 @@ from tests.real.test_place_host import SMALL, STATIONS
 
 pytestmark = pytest.mark.real
 
-PING = (str(VMLAN), "exec", "vm1", "--", "ping", "-c", "1", "-W", "1", "203.0.113.68")
+PING = (str(VMLAN), "exec", "vm1", "--", "ping", "-c", "1", "-W", "3", "203.0.113.68")
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_frames_between_guests_that_the_host_asks_its_rules_about(host: Host, nu
     )
     said = host.vmlan("up").err
     (note,) = re.findall(r"would drop what the guests on lan send each other.*", said)
-    ping = (str(VMLAN), "exec", "vm1", "--", "ping", "-c", "1", "-W", "1", "10.2.0.12")
+    ping = (str(VMLAN), "exec", "vm1", "--", "ping", "-c", "1", "-W", "3", "10.2.0.12")
     assert host.run(*ping).code == 1
     if number == 0:
         host.ok("sh", "-c", re.findall(r"nft insert rule [^;]*accept'", note)[0])

@@ -16,6 +16,7 @@ networks:
 machines:
   vm1: {image: tiny, memory: 128M, nics: [lan], disks: [{size: 16M}]}
   vm2: {image: tiny, memory: 128M, nics: [{network: lan, model: e1000}]}
+  vm4: {image: tiny, memory: 128M, machine: q35, nics: [lan]}
 """
 
 
@@ -35,8 +36,9 @@ def test_a_state_goes_on(version: str, bench: Bench) -> None:
     bench.ok("down", "--now")
     bench.ok("snapshot", "restore", "x")
     assert bench.ok("exec", "vm1", "--", "sh", "-c", "cat /run/note; head -n 1 /dev/vda") == "then\nthen\n"
+    assert all(f"{name}: ready, from its template" in told for name in ("vm1", "vm4")), told
     bench.ok("clone", "vm1", "vm3")
     assert bench.ok("exec", "vm3", "--", "sh", "-c", "hostname; head -n 1 /dev/vda") == "vm3\nthen\n"
-    for one in ("vm1", "vm2", "vm3"):
-        for other in ("vm1", "vm2", "vm3"):
+    for one in ("vm1", "vm2", "vm3", "vm4"):
+        for other in ("vm1", "vm2", "vm3", "vm4"):
             bench.ok("exec", one, "--", "ping", "-c", "1", other)
