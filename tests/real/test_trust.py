@@ -11,6 +11,10 @@ import time
 import pytest
 
 from tests.real.conftest import Bench
+from vmlan import lifecycle
+from vmlan.host.effects import HostEffects
+from vmlan.host.executor import Executor
+from vmlan.plan.steps import Plan
 
 pytestmark = pytest.mark.real
 
@@ -42,6 +46,32 @@ def test_a_killed_up_is_recovered_by_the_next_command(bench: Bench, then: str) -
         assert bench.vmlan("down").code == 0, f"killed after {moment:.2f} s"
         assert bench.processes() == []
         assert list(bench.runtime.glob("vmlan/*")) == []
+
+
+def test_whatever_step_was_the_last_when_it_was_killed_is_undone_and_done_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill when a step's effect is there, and that is not noted yet: for each step."""
+    bench.write(LAB)
+    bench.ok("up")
+    bench.ok("down")
+    for name, value in bench.env.items():
+        monkeypatch.setenv(name, value)
+    file = bench.folder / "lab.yaml"
+    lab, facts, plan = lifecycle.plan_file(file)
+    for count in range(1, len(plan.steps) + 1):
+        effects = HostEffects(facts.layout)
+        Executor(effects, facts.layout).bring_up(Plan(plan.steps[:count], (), ()), lab.name, file)
+        effects.close()
+        lines = facts.layout.journal.read_bytes().splitlines(keepends=True)
+        assert b'"done"' in lines[-1]
+        facts.layout.journal.write_bytes(b"".join(lines[:-1]))
+        done = bench.vmlan("up")
+        step = plan.steps[count - 1].id
+        assert done.code == 0 and "cut short" in done.err, (step, done.err)
+        bench.ok("down", "--now")
+        assert list(bench.runtime.glob("vmlan/*")) == [], step
+    assert bench.processes() == []
 
 
 def test_ctrl_c_undoes_what_was_begun(bench: Bench) -> None:

@@ -79,6 +79,24 @@ def test_clients_may_vanish_at_any_time(client: KeeperClient, folder: Path) -> N
     assert client.run(["echo", "still here"]).stdout == "still here\n"
 
 
+def test_what_somebody_began_who_has_gone_is_waited_for(client: KeeperClient, folder: Path) -> None:
+    go, done = folder / "go", folder / "done"
+    wait = f"until [ -e {go} ]; do sleep 0.05; done; sleep 0.2; touch {done}"
+    with KeeperClient(folder / "socket") as other:
+        other.start(["sleep", "5"], "stays", folder / "log")
+        other._start(["sh", "-c", wait], None, (0, 1, 2))
+        assert not client._orphans()  # somebody waits for it
+    deadline = time.monotonic() + 10
+    while not client._orphans():  # it sees when somebody hangs up
+        assert time.monotonic() < deadline
+    client.settle(0.1)
+    assert client.run(["echo", "not for ever"]).stdout == "not for ever\n"
+    go.touch()
+    client.settle()
+    assert done.exists() and not client._orphans()
+    assert client.processes()["stays"].exit is None
+
+
 @pytest.mark.parametrize(
     "packet",
     [b"{}", b"not json", b'{"op": "dance"}', b'{"op": "start"}', b'{"op": "start", "argv": []}', b"\xff\xfe"],

@@ -134,6 +134,7 @@ class HostEffects:
         """The connection to the keeper. Raises `KeeperGone`."""
         if self._client is None:
             self._client = KeeperClient(self._layout.keeper)
+            self._client.settle()
         return self._client
 
     def make_folder(self, path: Path, owner: str = "", pipes: tuple[str, ...] = ()) -> None:

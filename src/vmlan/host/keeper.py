@@ -10,6 +10,8 @@ Protocol: SOCK_SEQPACKET, one JSON object a packet, in both directions.
     {"op": "start", "argv": […], "name": N?} and the three file descriptors 0, 1, 2 of the program
         → {"pid": P} or {"error": "…"}, and, when it has ended, {"pid": P, "exit": CODE}
     {"op": "list"}                        → {"processes": [{"name", "pid", "exit"}, …]}
+    {"op": "orphans"}                     → {"orphans": how many programs without a name run on after whoever
+                                             started them has hung up}
     {"op": "signal", "name": N, "signal": S} → {"ok": true} or {"error": "…"}
     {"op": "end"}                         → nothing: the keeper ends, and the lab with it
 
@@ -45,6 +47,10 @@ class Process:
         self.name = name
         self.client = client
         self.exit: int | None = None
+
+    def is_orphan(self) -> bool:
+        """Whether it runs, and nobody waits for its end any more."""
+        return self.name is None and self.exit is None and self.client.fileno() < 0
 
 
 class Keeper:
@@ -100,6 +106,8 @@ class Keeper:
             return self.start(request, fds, client)
         if request["op"] == "list":
             return {"processes": [self.describe(process) for process in self.processes if process.name]}
+        if request["op"] == "orphans":
+            return {"orphans": sum(process.is_orphan() for process in self.processes)}
         if request["op"] == "signal":
             return self.signal(str(request["name"]), int(str(request["signal"])))
         if request["op"] == "end":

@@ -8,6 +8,7 @@ import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,18 @@ class KeeperClient:
         rows = message["processes"]
         assert isinstance(rows, list)
         return {row["name"]: Kept(row["name"], row["pid"], row["exit"]) for row in rows}
+
+    def settle(self, timeout: float = 5.0) -> None:
+        """Wait until what a vmlan that was killed had begun in the lab has ended: it goes on without it."""
+        deadline = time.monotonic() + timeout
+        while self._orphans() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def _orphans(self) -> bool:
+        self._send({"op": "orphans"})
+        while not {"orphans", "error"} & (message := self._receive()).keys():
+            pass
+        return bool(message.get("orphans"))
 
     def signal(self, name: str, number: int) -> None:
         """Send a signal to a named program. One that is not there has ended: that is no error."""

@@ -26,6 +26,7 @@ def host_side(lab: Lab, links: Topology, facts: Facts) -> Iterator[Step]:
             "sysfs",
             "let /sys/class/net show the host side's interfaces",
             Command(("mount", "-t", "sysfs", "sysfs", "/sys")),
+            undo=(Command(("umount", "/sys")),),
         )
     yield WriteFile(
         "hosts-file",
