@@ -148,6 +148,9 @@ class FakeEffects:
             raise ProcessGone
         return self._world.keeper
 
+    def settle(self) -> None:
+        """What is begun here has ended when it returns."""
+
     def end_keeper(self) -> None:
         failing = self._effect()
         self._world.power_cut()

@@ -64,6 +64,9 @@ class Effects(Protocol):
     def keeper_answers(self) -> bool:
         """Whether the lab's PID 1 is there."""
 
+    def settle(self) -> None:
+        """Wait until what a vmlan that was killed had begun in the lab has ended; a dead lab is fine."""
+
     def end_keeper(self) -> None:
         """End the lab's PID 1, and wait until all that was in the lab is gone; a dead one is fine."""
 
@@ -134,7 +137,6 @@ class HostEffects:
         """The connection to the keeper. Raises `KeeperGone`."""
         if self._client is None:
             self._client = KeeperClient(self._layout.keeper)
-            self._client.settle()
         return self._client
 
     def make_folder(self, path: Path, owner: str = "", pipes: tuple[str, ...] = ()) -> None:
@@ -204,6 +206,10 @@ class HostEffects:
             self.close()
             return False
         return True
+
+    def settle(self) -> None:
+        with contextlib.suppress(KeeperGone):
+            self.keeper().settle()
 
     def end_keeper(self) -> None:
         with contextlib.suppress(KeeperGone):

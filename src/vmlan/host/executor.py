@@ -295,6 +295,8 @@ class Executor:
         One that cannot be undone does not keep the others from it; the first such error is raised at the end.
         """
         errors: list[Exception] = []
+        if fresh:
+            self._effects.settle()  # what was begun may not have ended with whoever began it
         for step in _undo_order(steps, keeper_first=not self._layout.on_host):
             try:
                 self._undo(step, fresh=step in fresh and not _was_used(step, steps))
